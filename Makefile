@@ -1,0 +1,45 @@
+# Two commands matter: `make tour` and `make test`. Each makes .venv first where it is missing.
+
+PYTHON ?= python3
+TORCH := $(shell sed -n '/^torch==/p' constraints.txt)
+BIN := .venv/bin
+
+.PHONY: tour test lint types tests proofs pictures clean
+
+tour: .venv/installed
+	$(BIN)/gentle tour
+
+test: lint types tests
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/installed-dev
+	$(BIN)/mypy
+
+tests: .venv/installed-dev
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# The long evidence, of which `make test` runs a small seeded part.
+proofs: .venv/installed-dev
+	GENTLE_PROOFS=1 $(BIN)/python -m pytest -n 2 tests/laws tests/agree
+
+# The pictures and the numbers that stand in the README.
+pictures: .venv/installed
+	$(BIN)/gentle tour --out docs/tour
+	$(BIN)/python docs/readme.py
+
+# torch comes first and pinned: a range, or torch as another package's need, may bring CUDA with it.
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(TORCH)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv tour

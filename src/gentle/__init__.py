@@ -1,0 +1,46 @@
+"""gentle: linear models by gradient descent, with the exact answer beside every fit.
+
+    import gentle
+    fit = gentle.fit("data.csv", target="price", solver="sgd")
+    print(fit.summary())
+
+Heavy libraries load when they are used: `import gentle` brings in none of them.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from gentle._version import version as __version__
+
+if TYPE_CHECKING:
+    from gentle import textbook as textbook
+    from gentle.errors import GentleError as GentleError
+    from gentle.errors import GentleWarning as GentleWarning
+    from gentle.estimators import LinearRegression as LinearRegression
+    from gentle.fitting import fit as fit
+    from gentle.result import Fit as Fit
+
+_WHERE = {
+    "Fit": "gentle.result",
+    "GentleError": "gentle.errors",
+    "GentleWarning": "gentle.errors",
+    "LinearRegression": "gentle.estimators",
+    "fit": "gentle.fitting",
+    "textbook": "gentle",
+}
+
+__all__ = [*_WHERE, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "textbook":
+        return import_module("gentle.textbook")
+    if name in _WHERE:
+        return getattr(import_module(_WHERE[name]), name)
+    raise AttributeError(f"module 'gentle' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,470 @@
+"""Design: which numbers a row of the source becomes. Rows: a source seen through a design."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import torch
+
+from gentle import formula as wilkinson
+from gentle.batch import Batch, Floats, Integers, rows_per_batch
+from gentle.errors import GentleError, listed, near
+from gentle.sources import Arrays, Chunk, Matrix, Source
+from gentle.sources.source import bounds
+
+A = TypeVar("A", bound=np.generic)
+Missing = Literal["drop", "raise"]
+Mask = npt.NDArray[np.bool_]
+Levels = Mapping[str, tuple[str, ...]]  # text column -> its levels, sorted, the reference first
+
+MOST_LEVELS = 5_000  # of a text column: each is a dense column of x
+MOSTLY_NUMBERS = 0.5  # a text column of which more than this share are numbers is a mistake
+HEAD_ROWS = 100  # enough rows for a formula that learns nothing from them
+
+
+class Encoder(Protocol):
+    """How complete rows of a frame become numbers."""
+
+    @property
+    def target(self) -> str: ...
+    @property
+    def names(self) -> tuple[str, ...]: ...
+    @property
+    def intercept(self) -> bool: ...
+    def encode(self, frame: pl.DataFrame) -> tuple[Floats, Floats]: ...
+    def encode_x(self, frame: pl.DataFrame) -> Floats: ...
+
+
+@dataclass(frozen=True)
+class Plain:
+    """Columns as they are: numbers, truths as 0 and 1, texts as one column a level but the first."""
+
+    target: str
+    features: tuple[str, ...]
+    levels: Levels
+    intercept: bool
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(
+            name
+            for feature in self.features
+            for name in (
+                [f"{feature}[T.{level}]" for level in self.levels[feature][1:]]
+                if feature in self.levels
+                else [feature]
+            )
+        )
+
+    def encode(self, frame: pl.DataFrame) -> tuple[Floats, Floats]:
+        return self.encode_x(frame), _numbers(frame.select(self.target))
+
+    def encode_x(self, frame: pl.DataFrame) -> Floats:
+        return _numbers(frame.select(list(self._columns())))
+
+    def _columns(self) -> Iterator[pl.Expr]:
+        for feature in self.features:
+            column = pl.col(feature)
+            if feature in self.levels:
+                for level in self.levels[feature][1:]:
+                    yield (column == level).alias(f"{feature}[T.{level}]")
+            else:
+                yield column
+
+
+@dataclass(frozen=True)
+class Design:
+    """What is fitted: a target, the columns of x in order, and what to do with missing values."""
+
+    encoder: Encoder
+    columns: tuple[str, ...]  # of the source, that the features need
+    target_columns: tuple[str, ...]  # of the source, that the target needs
+    levels: Levels = field(default_factory=dict)
+    weights: str | None = None
+    frequencies: str | None = None
+    missing: Missing = "drop"
+
+    @property
+    def target(self) -> str:
+        return self.encoder.target
+
+    @property
+    def intercept(self) -> bool:
+        return self.encoder.intercept
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Columns of x (p,), the constant not among them."""
+        return self.encoder.names
+
+    @property
+    def takes_arrays(self) -> bool:
+        """Whether a row is its columns as they are, so that an array without names will do."""
+        return isinstance(self.encoder, Plain) and not self.levels
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The source's columns that a fit reads, each once."""
+        extra = [name for name in (self.weights, self.frequencies) if name is not None]
+        return tuple(dict.fromkeys((*self.columns, *self.target_columns, *extra)))
+
+    def batch(self, chunk: Chunk, where: str) -> Batch:
+        """The rows of a chunk that are complete, as numbers; `where` names their source.
+
+        Raises GentleError for an infinity, a weight below zero, a level that the fit did not see and,
+        with missing="raise", a missing value, each with its row and column.
+        """
+        n_read = len(chunk.rows)
+        sieve = _Sieve(chunk.rows, where, self.missing)
+        chunk = sieve.complete(chunk, self.needed)
+        x, y = self._numbers(chunk, where)
+        weight = self._mass(chunk, self.weights, sieve)
+        frequency = self._mass(chunk, self.frequencies, sieve)
+        sieve.finite(self.names, x)
+        sieve.finite((self.target,), y)
+        keep = sieve.keep
+        return Batch(
+            _tensor(_kept(x, keep)),
+            _tensor(_kept(y, keep)),
+            _kept(chunk.rows, keep),
+            None if weight is None else _tensor(_kept(weight, keep)),
+            None if frequency is None else _tensor(_kept(frequency, keep)),
+            n_read,
+            sieve.missing_by_column,
+            sieve.n_weightless,
+        )
+
+    def features(self, chunk: Chunk, where: str) -> tuple[Floats, Integers]:
+        """(x, rows) of the rows whose features are complete: what a prediction needs."""
+        sieve = _Sieve(chunk.rows, where, self.missing)
+        chunk = sieve.complete(chunk, self.columns)
+        if isinstance(chunk.table, Matrix):
+            x = chunk.table.x
+        else:
+            x = self.encoder.encode_x(_with_levels(chunk, self.levels, where))
+        sieve.finite(self.names, x)
+        return _kept(x, sieve.keep), _kept(chunk.rows, sieve.keep)
+
+    def _numbers(self, chunk: Chunk, where: str) -> tuple[Floats, Floats]:
+        """(x, y) of a chunk: (n, p) and (n, 1)."""
+        if isinstance(chunk.table, Matrix):
+            return chunk.table.x, chunk.table.other[self.target][:, None]
+        return self.encoder.encode(_with_levels(chunk, self.levels, where))
+
+    def _mass(self, chunk: Chunk, name: str | None, sieve: _Sieve) -> Floats | None:
+        """Weights or frequencies, (n,), where the design has them."""
+        if name is None:
+            return None
+        if isinstance(chunk.table, Matrix):
+            values = chunk.table.other[name]
+        else:
+            values = _numbers(chunk.table.select(name))[:, 0]
+        sieve.finite((name,), values[:, None])
+        sieve.positive(name, values)
+        return values
+
+
+def _with_levels(chunk: Chunk, levels: Levels, where: str) -> pl.DataFrame:
+    """The chunk's frame, its texts as one of the levels that the fit saw."""
+    assert isinstance(chunk.table, pl.DataFrame)
+    frame = chunk.table
+    for name in [name for name in levels if name in frame.columns]:
+        texts = frame[name].cast(pl.String)
+        unseen = ~texts.is_in(levels[name])
+        if unseen.any():
+            at = int(unseen.arg_max() or 0)
+            raise GentleError(
+                f"column '{name}' of {where} has '{texts[at]}' in row {chunk.rows[at] + 1:,}, "
+                f"a level that the fit did not see: {near(str(texts[at]), levels[name])}"
+            )
+        frame = frame.with_columns(texts.cast(pl.Enum(levels[name])))
+    return frame
+
+
+class _Sieve:
+    """Which rows of a chunk go on, why the others do not, and what is an error."""
+
+    def __init__(self, rows: Integers, where: str, missing: Missing) -> None:
+        self.rows = rows
+        self.keep: Mask = np.ones(len(rows), dtype=bool)  # of the rows that are still complete
+        self.missing_by_column: dict[str, int] = {}
+        self.n_weightless = 0
+        self._where = where
+        self._missing = missing
+
+    def complete(self, chunk: Chunk, columns: Sequence[str]) -> Chunk:
+        """The chunk without the rows that have a null or a NaN in one of these columns."""
+        if isinstance(chunk.table, Matrix):
+            return chunk  # numbers already: `finite` sees their NaN
+        for name in columns:
+            column = chunk.table[name]
+            gone = column.is_null()
+            if column.dtype.is_float():
+                gone = gone | column.is_nan().fill_null(value=False)
+            if gone.any():
+                self._leave_out(name, gone.to_numpy())
+        if self.keep.all():
+            return chunk
+        chunk = Chunk(self.rows[self.keep], chunk.table.filter(pl.Series(self.keep)))
+        self.rows, self.keep = chunk.rows, np.ones(len(chunk.rows), dtype=bool)
+        return chunk
+
+    def finite(self, names: Sequence[str], values: Floats) -> None:
+        """Leave out rows of values (n, m) with a NaN; refuse an infinity."""
+        if np.isfinite(values.sum()):  # one number that is not finite spoils the sum
+            return
+        for name, column in zip(names, values.T, strict=True):
+            infinite = np.isinf(column) & self.keep
+            if infinite.any():
+                raise GentleError(
+                    f"column '{name}' of {self._where} is infinite in row {self._first(infinite)}: "
+                    "leave the row out or give it a number"
+                )
+            gone = np.isnan(column) & self.keep
+            if gone.any():
+                self._leave_out(name, gone)
+
+    def positive(self, name: str, values: Floats) -> None:
+        """Leave out rows of weight zero, as if they were not there; refuse a weight below zero."""
+        below = values < 0
+        if below.any():
+            raise GentleError(
+                f"weights must be 0 or more, but '{name}' of {self._where} is "
+                f"{values[below][0]:g} in row {self._first(below)}"
+            )
+        zero = (values == 0) & self.keep
+        self.n_weightless += int(zero.sum())
+        self.keep &= ~zero
+
+    def _leave_out(self, name: str, gone: Mask) -> None:
+        if self._missing == "raise":
+            raise GentleError(
+                f"column '{name}' of {self._where} has a missing value in row {self._first(gone)}, "
+                "and missing='raise' refuses it: missing='drop' leaves such rows out"
+            )
+        self.missing_by_column[name] = self.missing_by_column.get(name, 0) + int(gone.sum())
+        self.keep &= ~gone
+
+    def _first(self, mask: Mask) -> str:
+        """The first row of a mask as people count: from 1, the header not among them."""
+        return f"{self.rows[int(mask.argmax())] + 1:,}"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A source seen through a design: what a pass walks over, batch by batch."""
+
+    source: Source
+    design: Design
+    batch_rows: int | None = None  # by default as many as a core's cache holds
+
+    def __iter__(self) -> Iterator[Batch]:
+        width = len(self.design.names) + 1
+        for chunk in self.source.scan(self.design.needed, self.batch_rows or rows_per_batch(width)):
+            yield self.design.batch(chunk, self.source.name)
+
+    def split(self, parts: int) -> Sequence[Rows]:
+        """The same rows in so many parts, in order."""
+        if parts == 1:
+            return [self]
+        return [Rows(part, self.design, self.batch_rows) for part in self.source.split(parts)]
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """Batches kept in memory, for rows that are walked over again and again."""
+
+    batches: tuple[Batch, ...]
+
+    def __iter__(self) -> Iterator[Batch]:
+        return iter(self.batches)
+
+    def split(self, parts: int) -> Sequence[Held]:
+        """The same batches in so many parts, in order."""
+        return [Held(self.batches[a:b]) for a, b in bounds(len(self.batches), parts)]
+
+
+def learn_design(
+    source: Source,
+    formula: str | None = None,
+    *,
+    target: str | None = None,
+    features: Sequence[str] | None = None,
+    intercept: bool = True,
+    weights: str | None = None,
+    frequencies: str | None = None,
+    missing: Missing = "drop",
+) -> Design:
+    """The design of a source: from a formula, or from a target and its columns.
+
+    Raises GentleError for a name that does not exist and for a column that is no number and no text.
+    """
+    if missing not in ("drop", "raise"):
+        raise GentleError(f"missing must be 'drop' or 'raise', and is {missing!r}")
+    schema = source.schema()
+    roles = {"weights": weights, "frequencies": frequencies}
+    for role, name in (("target", target), *roles.items()):
+        if name is not None and name not in schema:
+            raise GentleError(f"{source.name} has no column '{name}' for {role}: {near(name, schema)}")
+    extra = [name for name in roles.values() if name is not None]
+    if formula is not None:
+        if target is not None or features is not None:
+            raise GentleError("give a formula, or target= and features=, but not both")
+        design = _from_formula(source, formula, extra, missing)
+    else:
+        design = _from_columns(source, target, features, intercept, extra, missing)
+    names = ("Intercept",) * design.intercept + design.names
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise GentleError(f"each column of the model needs a name of its own, and two are {listed(twice)}")
+    return replace(design, weights=weights, frequencies=frequencies)
+
+
+def _from_columns(
+    source: Source,
+    target: str | None,
+    features: Sequence[str] | None,
+    intercept: bool,
+    extra: Sequence[str],
+    missing: Missing,
+) -> Design:
+    schema = source.schema()
+    if target is None:
+        if not isinstance(source, Arrays) or len(rest := set(source.other) - set(extra)) != 1:
+            raise GentleError(
+                f"which column of {source.name} is the target? Name it with target=, or give a "
+                f"formula such as '{list(schema)[-1]} ~ .'"
+            )
+        (target,) = rest
+    if features is None:
+        features = [name for name in schema if name != target and name not in extra]
+    for name in features:
+        if name not in schema:
+            raise GentleError(f"{source.name} has no column '{name}': {near(name, schema)}")
+    _refuse_types(source, (target, *features, *extra))
+    _refuse_text(source, target)
+    levels = {name: _levels(source, name) for name in features if _is_text(schema[name])}
+    encoder = Plain(target, tuple(features), levels, intercept)
+    return Design(encoder, tuple(features), (target,), levels, missing=missing)
+
+
+def _from_formula(
+    source: Source, text: str, extra: Sequence[str], missing: Missing
+) -> Design:
+    schema = source.schema()
+    if isinstance(source, Arrays):
+        raise GentleError("a formula needs columns with names: give a frame or a file, not arrays")
+    visible = {name: dtype for name, dtype in schema.items() if name not in extra}
+    parsed = wilkinson.parse(text, visible)
+    _refuse_types(source, parsed.columns)
+    for name in parsed.target_columns:
+        _refuse_text(source, name)
+    levels = {name: _levels(source, name) for name in parsed.columns if _is_text(schema[name])}
+    rows = source.height() if parsed.learns else HEAD_ROWS
+    chunk = next(iter(source.scan(parsed.columns, max(1, rows))))
+    chunk = _Sieve(chunk.rows, source.name, "drop").complete(chunk, parsed.columns)
+    encoder = wilkinson.learn(parsed, _with_levels(chunk, levels, source.name))
+    return Design(
+        encoder, parsed.feature_columns, parsed.target_columns, levels, missing=missing
+    )
+
+
+def _levels(source: Source, name: str) -> tuple[str, ...]:
+    """The levels of a text column over all rows, sorted; the first is the reference."""
+    seen: dict[str, int] = {}
+    n_texts = n_numbers = 0
+    for rows, table in source.scan([name], rows_per_batch(1)):
+        assert isinstance(table, pl.DataFrame)
+        texts = table[name].cast(pl.String)
+        numbers = texts.str.strip_chars().cast(pl.Float64, strict=False)
+        n_texts += len(texts) - texts.null_count()
+        n_numbers += len(numbers) - numbers.null_count()
+        for level in texts.unique(maintain_order=True).drop_nulls():
+            if level not in seen:
+                seen[level] = int(rows[int((texts == level).arg_max() or 0)])
+        if len(seen) > MOST_LEVELS:
+            break
+    words = {level: row for level, row in seen.items() if not _is_number(level)}
+    if words and n_numbers > MOSTLY_NUMBERS * n_texts:
+        level, row = next(iter(words.items()))
+        raise GentleError(
+            f"column '{name}' of {source.name} should be numbers, as {n_numbers:,} of its "
+            f"{n_texts:,} values are, but holds '{level}' in row {row + 1:,}: mend it, or leave it "
+            "empty for a missing value"
+        )
+    if len(seen) > MOST_LEVELS:
+        raise GentleError(
+            f"column '{name}' of {source.name} is text with more than {MOST_LEVELS:,} levels: "
+            "leave it out with a formula or features="
+        )
+    return tuple(sorted(seen))
+
+
+def _refuse_text(source: Source, name: str) -> None:
+    """Raises GentleError where the target holds text, with the first row that does."""
+    if not _is_text(source.schema()[name]):
+        return
+    for rows, table in source.scan([name], rows_per_batch(1)):
+        assert isinstance(table, pl.DataFrame)
+        for row, text in zip(rows, table[name].cast(pl.String), strict=True):
+            if text is not None and not _is_number(text):
+                raise GentleError(
+                    f"the target must be numbers, but column '{name}' of {source.name} is text: "
+                    f"'{text}' in row {row + 1:,}"
+                )
+    raise GentleError(f"the target must be numbers, but column '{name}' of {source.name} is text")
+
+
+def _refuse_types(source: Source, names: Sequence[str]) -> None:
+    """Raises GentleError for a column that is neither numbers, truths nor text."""
+    schema = source.schema()
+    for name in names:
+        dtype = schema[name]
+        if dtype.is_temporal():
+            raise GentleError(
+                f"column '{name}' of {source.name} holds dates or times ({dtype}): give a number made "
+                "of it, such as days since a start, or leave it out with a formula"
+            )
+        if dtype == pl.Null:
+            raise GentleError(f"column '{name}' of {source.name} is empty: every value is missing")
+        if not (dtype.is_numeric() or dtype == pl.Boolean or _is_text(dtype)):
+            raise GentleError(
+                f"column '{name}' of {source.name} holds {dtype}: numbers, truths or text are needed"
+            )
+
+
+def _is_text(dtype: pl.DataType) -> bool:
+    return isinstance(dtype, pl.String | pl.Categorical | pl.Enum)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _numbers(frame: pl.DataFrame) -> Floats:
+    """A frame of numbers and truths as a row-major matrix."""
+    if frame.width == 0:
+        return np.empty((frame.height, 0))
+    return np.ascontiguousarray(frame.select(pl.all().cast(pl.Float64)).to_numpy())
+
+
+def _kept(values: npt.NDArray[A], keep: Mask) -> npt.NDArray[A]:
+    return values if keep.all() else values[keep]
+
+
+def _tensor(values: npt.NDArray[A]) -> torch.Tensor:
+    """The numbers as a tensor over the same memory: a batch is read, never written."""
+    if any(stride < 0 for stride in values.strides):
+        values = np.ascontiguousarray(values)
+    with warnings.catch_warnings():  # torch warns of memory that the user keeps read-only
+        warnings.filterwarnings("ignore", message=".*not writable.*")
+        return torch.from_numpy(values)

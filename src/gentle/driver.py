@@ -1,0 +1,80 @@
+"""The driver: runs any solver, keeps its trace, stops it on its certificate and shows progress."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from gentle.batch import Floats
+from gentle.certificate import Certificate
+from gentle.problem import Problem
+from gentle.solvers import Solver, State
+
+Stop = Literal["tolerance", "rounding", "passes", "interrupted"]
+PATIENCE = 8  # states without a nearer one before rounding is taken to be what is left
+
+
+@dataclass(frozen=True, eq=False)
+class Progress:
+    """One line of a trace: where a solver stood after so many readings of the rows."""
+
+    passes: float
+    seconds: float
+    objective: float | None  # where the solver has seen it
+    within: float  # the distance to the minimiser, in yardsticks of the certificate
+    theta: Floats  # (q, k)
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """The best point a solver reached, how far it is from the minimiser, and why it stopped there."""
+
+    theta: Floats  # (q, k)
+    certificate: Certificate
+    trace: tuple[Progress, ...]
+    stop: Stop
+
+
+def drive(
+    solver: Solver[Problem],
+    problem: Problem,
+    start: State,
+    judge: Callable[[Floats], Certificate],
+    *,
+    tol: float,
+    max_passes: float,
+    watch: Callable[[Progress], None] | None = None,
+) -> Outcome:
+    """Let a solver go until its certificate meets tol, rounding is all that is left, or passes run out.
+
+    An interrupt (Ctrl-C) ends it too: the best point so far is the outcome.
+    """
+    began = time.perf_counter()
+    trace: list[Progress] = []
+    best, certificate = start, judge(start.theta)
+    since_best = 0
+    stop: Stop = "interrupted"
+    try:
+        for state in solver.steps(problem, start):
+            seen = judge(state.theta)
+            seconds = time.perf_counter() - began
+            trace.append(Progress(state.passes, seconds, state.value, seen.within, state.theta))
+            since_best += 1
+            if seen.within < certificate.within:
+                best, certificate, since_best = state, seen, 0
+            if watch is not None:
+                watch(trace[-1])
+            if certificate.within <= tol:
+                stop = "tolerance"
+                break
+            if certificate.within <= 2 * certificate.floor or since_best >= PATIENCE:
+                stop = "rounding"
+                break
+            if state.passes >= max_passes:
+                stop = "passes"
+                break
+    except KeyboardInterrupt:
+        pass
+    return Outcome(best.theta, certificate, tuple(trace), stop)

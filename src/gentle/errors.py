@@ -1,0 +1,33 @@
+"""What gentle raises and warns with: sentences for people, in classes that programs can catch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class GentleError(ValueError):
+    """Something the caller can mend: what is needed, what was found and where, the way out."""
+
+
+class GentleWarning(UserWarning):
+    """Something was changed or left out on the caller's behalf, and a number depends on it."""
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """The way out for a name that does not exist: its nearest neighbours, or all there are."""
+    names = list(known)
+    close = get_close_matches(name, names, n=3, cutoff=0.6)
+    if close:
+        return f"did you mean {listed(close, 'or')}?"
+    return f"there are {listed(names)}" if names else "there are none"
+
+
+def listed(names: Iterable[object], last: str = "and", most: int = 12) -> str:
+    """Names in a sentence: 'a', 'b' and 'c'; a long list is cut, and says by how much."""
+    quoted = [f"'{name}'" for name in names]
+    if len(quoted) > most:
+        return ", ".join(quoted[:most]) + f" {last} {len(quoted) - most:,} more"
+    if len(quoted) < 2:
+        return "".join(quoted)
+    return ", ".join(quoted[:-1]) + f" {last} {quoted[-1]}"

@@ -1,0 +1,50 @@
+"""How every picture looks: sizes, colours that survive print and colour blindness, and saving."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from gentle.batch import Floats
+from gentle.files import written
+
+DATA = "#8a8f98"
+MODEL = "#d1495b"
+EXACT = "#00587a"
+PATH = "#edae49"
+MOST_POINTS = 4_000  # of a scatter: more only make it darker
+DPI = 120
+
+
+def blank(width: float = 7.0, height: float = 4.2) -> tuple[Figure, Axes]:
+    """A figure with one quiet pair of axes; sizes in inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.add_subplot()
+    quiet(axes)
+    return figure, axes
+
+
+def quiet(axes: Axes) -> None:
+    """Two spines and a light grid."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25, linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def some(values: Floats) -> Floats:
+    """Evenly chosen entries, at most as many as a scatter needs."""
+    return values[:: max(1, -(-len(values) // MOST_POINTS))]
+
+
+def span(values: Floats) -> Floats:
+    """The two ends of an axis, for a straight line."""
+    return np.array([values.min(), values.max()])
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG, whole or not at all."""
+    with written(path) as beside:
+        figure.savefig(beside, format="png", dpi=DPI)

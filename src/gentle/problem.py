@@ -1,0 +1,293 @@
+"""Problem: an objective and what can be asked of it. There are two kinds, and no more.
+
+The objective, in the user's units, over n rows of mass w_i (weight times frequency) and W = sum w_i:
+
+    F(b) = 1/(2W) sum_i w_i (y_i - x_i'b)^2  +  l2/2 sum_j b_j^2      (the constant is not penalised)
+
+Both kinds work on theta, the coefficients in `coordinates`, and on F divided by the square of the
+target's scale. `Quadratic` is already reduced to a triangle and costs no pass; `Streamed` folds over
+the rows at every call.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+import torch
+from scipy.linalg import solve_triangular
+from torch import Tensor
+
+from gentle.batch import Batch, Floats
+from gentle.coordinates import Coordinates
+from gentle.engines import Divisible, Engine, fold
+from gentle.losses import Loss
+from gentle.penalties import Ridge
+from gentle.statistics import EPSILON, Slope, Triangle, slope
+
+HARDLY_SEEN = 1e-2  # of a column's mean square: less of it in a sample says nothing of its curvature
+SAMPLE_RIDGE = 1e-10  # likewise: keeps the curvature of a sample from being singular
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """The objective at theta: value and gradient, per unit of mass."""
+
+    value: float
+    gradient: Floats  # (q, k)
+
+
+@dataclass(frozen=True, eq=False)
+class Curvature:
+    """The second-order model of an objective: its Hessian is R'R, per unit of mass."""
+
+    r: Floats  # (q, q) upper
+    sampled: bool  # whether it was seen on a sample of the rows only
+
+    def solve(self, gradient: Floats) -> Floats:
+        """H^-1 g, (q, k): the distance to the minimiser where the curvature is all there is."""
+        half = solve_triangular(self.r, gradient, trans="T")
+        return np.asarray(solve_triangular(self.r, half))
+
+
+class Problem(Protocol):
+    """An objective to be minimised over theta (q, k)."""
+
+    @property
+    def coordinates(self) -> Coordinates: ...
+
+    def at(self, theta: Floats) -> Point:
+        """Value and gradient at a point."""
+
+    def curvature(self) -> Curvature:
+        """The second-order model."""
+
+
+@dataclass(frozen=True)
+class Dependent:
+    """A column of x that is a combination of columns before it, and which one."""
+
+    column: int
+    on: tuple[int, ...]  # columns of x
+    slopes: tuple[float, ...]
+    constant: float
+
+
+@dataclass(frozen=True, eq=False)
+class Quadratic:
+    """Penalised least squares, reduced to a triangle: ||factor theta - rhs||^2 + rest, over 2W."""
+
+    coordinates: Coordinates  # of the columns that are kept
+    factor: Floats  # (q, q) upper
+    rhs: Floats  # (q, k)
+    rest: Floats  # (k,) what no theta can remove
+    tss: Floats  # (k,) squares of the target about its mean, about zero without a constant
+    n_rows: float
+    total: float  # W
+    l2: float
+    squared: bool  # whether it comes from cross-products, which square the condition
+    dependent: tuple[Dependent, ...] = ()
+
+    def at(self, theta: Floats) -> Point:
+        short = self.factor @ theta - self.rhs
+        value = float((short**2).sum() + self.rest.sum()) / (2 * self.total)
+        return Point(value, self.factor.T @ short / self.total)
+
+    def curvature(self) -> Curvature:
+        return Curvature(self.factor / np.sqrt(self.total), sampled=False)
+
+    def distance(self, theta: Floats) -> Floats:
+        """theta minus the minimiser, (q, k): H^-1 g, without forming g."""
+        return np.asarray(solve_triangular(self.factor, self.factor @ theta - self.rhs))
+
+    @cached_property
+    def minimiser(self) -> Floats:
+        """The exact answer, (q, k)."""
+        return np.asarray(solve_triangular(self.factor, self.rhs))
+
+    @cached_property
+    def inverse(self) -> Floats:
+        """(factor'factor)^-1 = H^-1 / W, (q, q)."""
+        root = solve_triangular(self.factor, np.eye(len(self.factor)))
+        return np.asarray(root @ root.T)
+
+    @property
+    def rss(self) -> Floats:
+        """Residual sum of squares of the exact answer, the penalty not among it, (k,)."""
+        slopes = self.minimiser[int(self.coordinates.intercept) :]
+        penalty = self.l2 * self.total * ((slopes / self.coordinates.scale[:, None]) ** 2).sum(0)
+        return np.clip(self.rest - penalty, 0, None)
+
+    @property
+    def df_resid(self) -> float:
+        """Rows less coefficients."""
+        return max(self.n_rows - self.coordinates.width, 0.0)
+
+    @cached_property
+    def condition(self) -> float:
+        """The condition number of the shifted and scaled design."""
+        values = np.linalg.svd(self.factor, compute_uv=False)
+        return float(values[0] / values[-1]) if len(values) else 1.0
+
+    @cached_property
+    def rounding(self) -> Floats:
+        """A bound on what rounding may have moved the minimiser by, (q, k).
+
+        The backward error of the factor and the right-hand side, pushed through the inverse entry by
+        entry (Higham 2002, section 7.2), plus the second-order term that cross-products bring.
+        """
+        r = np.abs(self.factor)
+        inverse = np.abs(solve_triangular(self.factor, np.eye(len(r))))
+        theta = np.abs(self.minimiser)
+        unit = (8 + np.sqrt(len(r)) + np.log2(max(self.n_rows, 2))) * EPSILON
+        if self.squared:
+            backward = r.T @ (r @ theta + np.abs(self.rhs)) + np.sqrt(self.rest * self.total)
+            return np.asarray(unit * (inverse @ (inverse.T @ backward)))
+        residual = np.sqrt(np.clip(self.rest, 0, None))
+        lengths = np.linalg.norm(self.factor, axis=0)[:, None]
+        backward = inverse @ (r @ theta + np.abs(self.rhs) + residual)
+        return np.asarray(unit * (backward + inverse @ (inverse.T @ (lengths * residual))))
+
+
+def reduce(triangle: Triangle, *, intercept: bool, l2: float) -> Quadratic:
+    """The least-squares problem of a triangle, on the columns that can be told apart.
+
+    The rank rule is R's: a column that is, to rounding, a combination of the constant and of columns
+    before it is left out, and `dependent` says of which.
+    """
+    old = triangle.coordinates
+    if not intercept:  # nothing takes up a shift: back to columns about zero
+        scale = np.hypot(old.centre, old.scale)
+        target_scale = np.hypot(old.target_centre, old.target_scale)
+        zero, zeros = np.zeros_like(old.target_centre), np.zeros_like(old.centre)
+        triangle = triangle.moved(Coordinates(zeros, scale, zero, target_scale, intercept=True))
+    coordinates = replace(triangle.coordinates, intercept=intercept)
+    first = 0 if intercept else 1  # of the triangle's columns
+    p, n = len(coordinates.scale), 1 + len(coordinates.scale)
+    r = np.vstack([triangle.r, _penalty_rows(triangle, l2)])
+    r = np.linalg.qr(r[:, first:], mode="r")
+    n -= first
+
+    unit = np.sqrt(triangle.total)
+    own = 32 * EPSILON * np.abs(old.centre) / old.scale  # rounding of the column's own values
+    tolerance = triangle.resolution + np.concatenate([np.zeros(n - p), own])
+    kept, relations = _independent(r[:, :n] / unit, tolerance)
+    targets = np.arange(n, r.shape[1])
+    if len(kept) < n:
+        r = np.linalg.qr(r[:, [*kept, *targets]], mode="r")
+    q = len(kept)
+    columns = np.array([column - (n - p) for column in kept if column >= n - p], dtype=np.int64)
+    tss = (triangle.r[int(intercept) :, 1 + p :] ** 2).sum(axis=0)
+    return Quadratic(
+        coordinates.only(columns),
+        r[:q, :q],
+        r[:q, q:],
+        (r[q:, q:] ** 2).sum(axis=0),
+        tss,
+        triangle.n_rows,
+        triangle.total,
+        l2,
+        triangle.squared,
+        tuple(_named(relation, coordinates, n - p) for relation in relations),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Streamed:
+    """Any loss and penalty over rows: each question is a fold."""
+
+    rows: Divisible
+    loss: Loss
+    penalty: Ridge
+    coordinates: Coordinates
+    sample: Batch  # some of the rows, for the curvature
+    engine: Engine | None = None
+
+    def at(self, theta: Floats) -> Point:
+        point = torch.from_numpy(np.array(theta))
+        seen = fold(Slope(point, self.loss, self.coordinates), self.rows, self.engine)
+        value, gradient = self._penalty(point)
+        return Point(seen.value + value, (seen.gradient + gradient).numpy())
+
+    def gradient(self, theta: Tensor, u: Tensor, v: Tensor, mass: Tensor | None) -> Tensor:
+        """The gradient that a few rows show, already in coordinates, (q, k)."""
+        total = float(len(u)) if mass is None else float(mass.sum())
+        return slope(self.loss, theta, u, v, mass)[1] / total + self._penalty(theta)[1]
+
+    def curvature(self) -> Curvature:
+        """The curvature that the sample shows, with the true one along every single column.
+
+        In these coordinates each column has a mean square of one over all rows. One that the sample
+        shows smaller is scaled up to it; one that the sample hardly shows, such as a rare level, is
+        taken to stand alone: it would seem flat, and a step along it would have no bound.
+        """
+        seen = Triangle.zero(self.coordinates).add(self.sample)
+        first = 0 if self.coordinates.intercept else 1
+        q = self.coordinates.width
+        rows = seen.r[:, first : first + q] / np.sqrt(seen.total)
+        square = (rows**2).sum(axis=0)
+        rows /= np.sqrt(np.maximum(square, HARDLY_SEEN))
+        alone = np.diag(np.sqrt(np.clip(1 - square / HARDLY_SEEN, SAMPLE_RIDGE, None)))
+        penalty = _penalty_rows(seen, self.penalty.l2)[:, first : first + q] / np.sqrt(seen.total)
+        return Curvature(np.linalg.qr(np.vstack([rows, penalty, alone]), "r"), sampled=True)
+
+    def _penalty(self, theta: Tensor) -> tuple[float, Tensor]:
+        """Value and gradient of the penalty at theta, in units of the target's scale squared."""
+        if not self.penalty.l2:
+            return 0.0, torch.zeros_like(theta)
+        at = theta.detach().requires_grad_()
+        slopes = at[int(self.coordinates.intercept) :] * torch.from_numpy(self.coordinates.units)
+        value = self.penalty.value(slopes) / float(self.coordinates.target_scale[0]) ** 2
+        (gradient,) = torch.autograd.grad(value, at)
+        return value.item(), gradient
+
+
+def _penalty_rows(triangle: Triangle, l2: float) -> Floats:
+    """The ridge as further rows of a triangle: their squares add W l2 theta_j^2 / scale_j^2."""
+    p = len(triangle.coordinates.scale)
+    rows = np.zeros((p, triangle.r.shape[1]))
+    rows[:, 1 : 1 + p] = np.diag(np.sqrt(l2 * triangle.total) / triangle.coordinates.scale)
+    return rows[:0] if l2 == 0 else rows
+
+
+def _independent(r: Floats, tolerance: Floats) -> tuple[list[int], list[tuple[int, Floats]]]:
+    """Columns of r (m, n) that no earlier ones explain, and for the others how they are explained.
+
+    A column is explained when its distance from the span of the kept ones is within its tolerance.
+    """
+    m, n = r.shape
+    if m >= n and (np.abs(np.diag(r)) > tolerance).all():
+        return list(range(n)), []
+    basis = np.zeros((m, min(m, n)))
+    kept: list[int] = []
+    explained: list[tuple[int, Floats]] = []
+    for column in range(n):
+        q = basis[:, : len(kept)]
+        rest = r[:, column] - q @ (q.T @ r[:, column])
+        rest -= q @ (q.T @ rest)  # twice is enough (Kahan and Parlett)
+        length = float(np.linalg.norm(rest))
+        if length > tolerance[column] and len(kept) < m:
+            basis[:, len(kept)] = rest / length
+            kept.append(column)
+        else:
+            by, *_ = np.linalg.lstsq(r[:, kept], r[:, column], rcond=None)
+            weights = np.zeros(n)
+            weights[kept] = by
+            explained.append((column, weights))
+    return kept, explained
+
+
+def _named(relation: tuple[int, Floats], coordinates: Coordinates, first: int) -> Dependent:
+    """A relation between shifted and scaled columns, in the user's units."""
+    column, weights = relation
+    j = column - first
+    slopes = coordinates.scale[j] * weights[first:] / coordinates.scale
+    on = np.flatnonzero(np.abs(weights[first:]) > 1e-8)
+    constant = coordinates.centre[j] - float(coordinates.centre[on] @ slopes[on])
+    if first:
+        constant += coordinates.scale[j] * weights[0]
+    return Dependent(j, tuple(map(int, on)), tuple(map(float, slopes[on])), float(constant))
+
+

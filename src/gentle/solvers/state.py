@@ -1,0 +1,28 @@
+"""Solver and State: a solver is a generator of better and better points."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from gentle.batch import Floats
+from gentle.problem import Problem
+
+P = TypeVar("P", bound=Problem, contravariant=True)
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """A point from which a solver can go on."""
+
+    theta: Floats  # (q, k)
+    passes: float = 0.0  # readings of the rows that it took to get here
+    value: float | None = None  # the objective at theta, where the solver has seen it
+
+
+class Solver(Protocol[P]):
+    """Yields states without end and never judges itself: the driver stops it."""
+
+    def steps(self, problem: P, state: State) -> Iterator[State]:
+        """Better and better points, from a given one."""

@@ -1,0 +1,78 @@
+"""Arrays and tensors in memory: read in views, copied only where the type must change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from gentle.batch import Floats
+from gentle.errors import GentleError
+from gentle.sources.source import Chunk, Matrix, Schema, bounds, numbered
+
+Numbers = npt.NDArray[np.number]
+
+
+@dataclass(frozen=True, eq=False)
+class Arrays:
+    """A design matrix that is at hand as an array, with named columns beside it."""
+
+    x: Numbers  # (n, p)
+    names: tuple[str, ...]  # (p,)
+    other: Mapping[str, Numbers] = field(default_factory=dict)  # each (n,)
+    start: int = 0  # where the first row stands in the whole
+    name: str = "the arrays"
+
+    def __post_init__(self) -> None:
+        if self.x.ndim != 2:
+            raise GentleError(
+                f"X must have two dimensions, rows and columns, and has shape {self.x.shape}: "
+                "X.reshape(-1, 1) makes one column of a flat array"
+            )
+        if len(self.names) != self.x.shape[1]:
+            raise GentleError(
+                f"{len(self.names)} names were given for {self.x.shape[1]} columns of X"
+            )
+        for name, column in self.other.items():
+            if column.shape != (len(self.x),):
+                raise GentleError(
+                    f"{name} must hold one number for each of the {len(self.x):,} rows of X, "
+                    f"and has shape {column.shape}"
+                )
+        for name, column in {"X": self.x, **self.other}.items():
+            if column.dtype.kind not in "biuf":
+                raise GentleError(f"{name} must hold real numbers, and holds {column.dtype}")
+
+    def schema(self) -> Schema:
+        return {name: pl.Float64() for name in (*self.names, *self.other)}
+
+    def height(self) -> int:
+        return len(self.x)
+
+    def scan(self, columns: Sequence[str], rows: int) -> Iterator[Chunk]:
+        chosen = [self.names.index(name) for name in columns if name in self.names]
+        x = self.x if chosen == list(range(len(self.names))) else self.x[:, chosen]
+        for start in range(0, len(x), rows):
+            piece = slice(start, start + rows)
+            other = {name: _floats(column[piece]) for name, column in self.other.items()}
+            table = Matrix(_floats(x[piece]), other)
+            yield Chunk(numbered(self.start + start, self.start + start + len(table.x)), table)
+
+    def split(self, parts: int) -> Sequence[Arrays]:
+        return [
+            Arrays(
+                self.x[a:b],
+                self.names,
+                {name: column[a:b] for name, column in self.other.items()},
+                self.start + a,
+                self.name,
+            )
+            for a, b in bounds(len(self.x), parts)
+        ]
+
+
+def _floats(values: Numbers) -> Floats:
+    return np.asarray(values, dtype=np.float64)

@@ -1,0 +1,37 @@
+"""A frame in memory: polars itself, or any table that speaks the Arrow C stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from gentle.sources.source import Chunk, Schema, bounds, numbered
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A polars frame, read in slices."""
+
+    frame: pl.DataFrame
+    name: str = "the frame"
+    start: int = 0  # where the first row stands in the whole
+
+    def schema(self) -> Schema:
+        return self.frame.schema
+
+    def height(self) -> int:
+        return self.frame.height
+
+    def scan(self, columns: Sequence[str], rows: int) -> Iterator[Chunk]:
+        start = self.start
+        for table in self.frame.select(columns).iter_slices(rows):
+            yield Chunk(numbered(start, start + table.height), table)
+            start += table.height
+
+    def split(self, parts: int) -> Sequence[Frame]:
+        return [
+            Frame(self.frame[a:b], self.name, self.start + a)
+            for a, b in bounds(self.frame.height, parts)
+        ]

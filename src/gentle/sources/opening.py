@@ -1,0 +1,102 @@
+"""Which source reads what a user hands over."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from gentle.errors import GentleError
+from gentle.sources.arrays import Arrays, Numbers
+from gentle.sources.files import read_file
+from gentle.sources.frames import Frame
+from gentle.sources.source import Source
+
+
+def open_source(data: Any, names: Sequence[str] | None = None) -> Source:
+    """A source for a path, a frame, an array or a pair (X, y).
+
+    Raises GentleError for anything else, and says what would do.
+    """
+    if isinstance(data, str | os.PathLike):
+        return read_file(os.fspath(data))
+    if isinstance(data, tuple) and len(data) == 2:
+        return _pair(*data, names)
+    if _is_frame(data):
+        return Frame(_frame(data))
+    if hasattr(data, "__array__"):
+        x = _array(data)
+        return Arrays(x, _names(x, names))
+    raise GentleError(
+        "data must be a frame, the path of a .csv or .parquet file, or a pair (X, y) of arrays: "
+        f"this is {type(data).__name__}"
+    )
+
+
+def with_columns(source: Source, columns: dict[str, Any]) -> Source:
+    """The source with more columns, such as weights that were given as an array."""
+    arrays = {name: _array(column) for name, column in columns.items()}
+    for name, array in arrays.items():
+        if array.shape != (source.height(),):
+            raise GentleError(
+                f"{name} must hold one number for each of the {source.height():,} rows of "
+                f"{source.name}, and has shape {array.shape}"
+            )
+    if isinstance(source, Arrays):
+        return Arrays(source.x, source.names, {**source.other, **arrays}, name=source.name)
+    if isinstance(source, Frame):
+        return Frame(source.frame.with_columns(**_series(arrays)), source.name)
+    raise GentleError(
+        f"{source.name} is too large for memory, so {' and '.join(columns)} must be the name of "
+        "one of its columns: an array beside it cannot be read in step"
+    )
+
+
+def _pair(x: Any, y: Any, names: Sequence[str] | None) -> Source:
+    """X and y: the target is called by its own name where it has one, else 'y'."""
+    target = str(getattr(y, "name", None) or "y")
+    y = _array(y)
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if _is_frame(x):
+        frame = _frame(x)
+        if target in frame.columns:
+            raise GentleError(
+                f"X has a column '{target}' and y goes by that name too: rename one, or give the "
+                f"frame alone with target='{target}'"
+            )
+        return with_columns(Frame(frame), {target: y})
+    x = _array(x)
+    return Arrays(x, _names(x, names), {target: y})
+
+
+def _is_frame(data: Any) -> bool:
+    return isinstance(data, pl.DataFrame) or hasattr(data, "__arrow_c_stream__")
+
+
+def _frame(data: Any) -> pl.DataFrame:
+    """The frame as polars has it; a pandas frame enters column by column where pyarrow is absent."""
+    if isinstance(data, pl.DataFrame):
+        return data
+    try:
+        return pl.DataFrame(data)
+    except ImportError:
+        return pl.DataFrame({str(name): data[name].to_list() for name in data.columns})
+
+
+def _array(data: Any) -> Numbers:
+    """Numbers as a numpy array, without a copy where the memory can be shared."""
+    return np.asarray(data.detach().cpu() if hasattr(data, "detach") else data)
+
+
+def _names(x: Numbers, names: Sequence[str] | None) -> tuple[str, ...]:
+    if names is not None:
+        return tuple(names)
+    return tuple(f"x{j + 1}" for j in range(x.shape[1] if x.ndim == 2 else 0))
+
+
+def _series(arrays: dict[str, Numbers]) -> dict[str, pl.Series]:
+    return {name: pl.Series(name, array) for name, array in arrays.items()}

@@ -1,0 +1,58 @@
+"""Source: rows with names, handed out in chunks, never all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import polars as pl
+
+from gentle.batch import Floats, Integers
+
+Schema = Mapping[str, pl.DataType]  # column name -> type, in the order of the source
+
+
+class Matrix(NamedTuple):
+    """Columns that are numbers already: no names to look up, no text to encode."""
+
+    x: Floats  # (n, p)
+    other: Mapping[str, Floats]  # target, weights and frequencies by name, each (n,)
+
+
+class Chunk(NamedTuple):
+    """Some rows of a source."""
+
+    rows: Integers  # (n,) where each row stands in the source, from 0
+    table: pl.DataFrame | Matrix
+
+
+class Source(Protocol):
+    """Rows with names, read in order as often as asked."""
+
+    @property
+    def name(self) -> str:
+        """What an error calls it: a file's name, or what kind of value it is."""
+
+    def schema(self) -> Schema:
+        """Names and types of the columns."""
+
+    def height(self) -> int:
+        """The number of rows."""
+
+    def scan(self, columns: Sequence[str], rows: int) -> Iterator[Chunk]:
+        """The named columns in chunks of at most `rows` rows, in order."""
+
+    def split(self, parts: int) -> Sequence[Source]:
+        """The same rows as so many sources, in order, each row in exactly one."""
+
+
+def bounds(height: int, parts: int) -> list[tuple[int, int]]:
+    """(start, stop) of so many runs of nearly equal length that cover 0 to height."""
+    edges = [height * part // parts for part in range(parts + 1)]
+    return list(zip(edges[:-1], edges[1:], strict=True))
+
+
+def numbered(start: int, stop: int) -> Integers:
+    """Row numbers from start up to stop."""
+    return np.arange(start, stop, dtype=np.int64)

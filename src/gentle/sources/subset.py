@@ -1,0 +1,61 @@
+"""Some rows of another source: the train set and the test set of a split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from gentle.errors import GentleError
+from gentle.sources.source import Chunk, Matrix, Schema, Source
+
+
+@dataclass(frozen=True, eq=False)
+class Subset:
+    """The rows of a source that a mask over its row numbers keeps."""
+
+    source: Source
+    keep: npt.NDArray[np.bool_]  # one truth for each row of the whole
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+    def schema(self) -> Schema:
+        return self.source.schema()
+
+    def height(self) -> int:
+        return int(self.keep.sum())
+
+    def scan(self, columns: Sequence[str], rows: int) -> Iterator[Chunk]:
+        for numbers, table in self.source.scan(columns, rows):
+            keep = self.keep[numbers]
+            if isinstance(table, Matrix):
+                other = {name: column[keep] for name, column in table.other.items()}
+                yield Chunk(numbers[keep], Matrix(table.x[keep], other))
+            else:
+                yield Chunk(numbers[keep], table.filter(pl.Series(keep)))
+
+    def split(self, parts: int) -> Sequence[Subset]:
+        return [Subset(part, self.keep) for part in self.source.split(parts)]
+
+
+def hold_out(source: Source, share: float, *, shuffle: bool, seed: int) -> tuple[Subset, Subset]:
+    """(train, test): the last share of the rows is kept for the test, or a random one.
+
+    Raises GentleError for a share that leaves one side without rows.
+    """
+    height = source.height()
+    train = height - round(height * share) if 0 < share < 1 else 0
+    if not 0 < train < height:
+        raise GentleError(
+            f"a test share must lie between 0 and 1 and leave rows on both sides: "
+            f"{share:g} of the {height:,} rows of {source.name} does not"
+        )
+    keep = np.arange(height) < train
+    if shuffle:
+        keep = np.random.default_rng(seed).permutation(keep)
+    return Subset(source, keep), Subset(source, ~keep)

@@ -1,0 +1,416 @@
+"""Statistics: everything that touches rows is a fold of one of these.
+
+A fresh instance is the zero; `add` takes in a batch; `merge` is the statistic of the union of the rows.
+Streaming, parts and workers follow from those two methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Protocol, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gentle.batch import Batch, Floats, Integers
+from gentle.coordinates import Coordinates
+from gentle.losses import Loss
+
+EPSILON = float(np.finfo(np.float64).eps)
+SAFE = 1e75  # squares of numbers within 1/SAFE and SAFE neither overflow nor vanish in sums
+
+
+class Statistic(Protocol):
+    """What a pass over rows adds up."""
+
+    def add(self, batch: Batch) -> Self:
+        """The statistic with the rows of a batch as well."""
+
+    def merge(self, other: Self) -> Self:
+        """The statistic of the union of both sets of rows."""
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How many rows were read and used, and why the others were not."""
+
+    n_read: int = 0
+    n_used: int = 0
+    n_weightless: int = 0
+    missing: Mapping[str, int] = field(default_factory=dict)  # column -> rows where it is missing
+
+    def add(self, batch: Batch) -> Tally:
+        return self.merge(Tally(batch.n_read, len(batch.x), batch.n_weightless, batch.missing))
+
+    def merge(self, other: Tally) -> Tally:
+        names = dict.fromkeys((*self.missing, *other.missing))
+        return Tally(
+            self.n_read + other.n_read,
+            self.n_used + other.n_used,
+            self.n_weightless + other.n_weightless,
+            {name: self.missing.get(name, 0) + other.missing.get(name, 0) for name in names},
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Counts, sums and cross-products of z = [x y], shifted by a point inside the data.
+
+    With c the shift, e the unit (powers of two, one unless the numbers are extreme) and w the mass:
+
+        total = sum w,    first = sum w (z - c) e,    second = sum w (z - c)(z - c)' e e'.
+
+    Two of them merge exactly by moving one to the other's shift (Chan, Golub and LeVeque 1983).
+    """
+
+    n_rows: float = 0.0
+    total: float = 0.0
+    shift: Floats = field(default_factory=lambda: np.empty(0))  # (p + k,)
+    unit: Floats = field(default_factory=lambda: np.empty(0))  # (p + k,)
+    first: Floats = field(default_factory=lambda: np.empty(0))  # (p + k,)
+    second: Floats = field(default_factory=lambda: np.empty((0, 0)))  # (p + k, p + k)
+    n_targets: int = 1
+
+    def add(self, batch: Batch) -> Moments:
+        if not len(batch.x):
+            return self
+        x, y = batch.x.numpy(), batch.y.numpy()
+        start = self if self.total else self._around(x, y)
+        p = x.shape[1]
+        z = np.empty((len(x), len(start.shift)))
+        np.subtract(x, start.shift[:p], out=z[:, :p])
+        np.subtract(y, start.shift[p:], out=z[:, p:])
+        if (start.unit != 1).any():
+            z *= start.unit
+        mass = None if batch.mass is None else batch.mass.numpy()
+        if mass is None:
+            total, first = float(len(z)), np.ones(len(z)) @ z
+        else:
+            total, first = float(mass.sum()), mass @ z
+            z *= np.sqrt(mass)[:, None]
+        return replace(
+            start,
+            n_rows=start.n_rows + batch.n_rows,
+            total=start.total + total,
+            first=start.first + first,
+            second=start.second + z.T @ z,
+        )
+
+    def merge(self, other: Moments) -> Moments:
+        if not self.total or not other.total:
+            return self if self.total else other
+        d = (other.shift - self.shift) * self.unit
+        change = self.unit / other.unit
+        first = other.first * change
+        second = other.second * np.outer(change, change)
+        cross = np.outer(first, d)
+        return replace(
+            self,
+            n_rows=self.n_rows + other.n_rows,
+            total=self.total + other.total,
+            first=self.first + first + other.total * d,
+            second=self.second + second + cross + cross.T + other.total * np.outer(d, d),
+        )
+
+    def triangle(self) -> Triangle:
+        """The triangle of the rows, by a Cholesky factor of the centred and scaled cross-products."""
+        q = len(self.shift)
+        offset = self.first / self.total
+        centred = self.second - np.outer(self.first, offset)
+        spread = np.sqrt(np.clip(np.diag(centred), 0, None) / self.total)
+        centre = self.shift + offset / self.unit
+        flat = spread <= EPSILON * np.abs(centre * self.unit)
+        spread = np.where(flat, 1.0, spread)
+        correlation = centred / np.outer(spread, spread) / self.total
+        correlation[flat] = correlation[:, flat] = 0.0
+        r = np.zeros((q + 1, q + 1))
+        r[0, 0] = 1.0
+        r[1:, 1:] = _root(correlation)
+        p = q - self.n_targets
+        scale = spread / self.unit
+        coordinates = Coordinates(centre[:p], scale[:p], centre[p:], scale[p:], intercept=True)
+        resolution = 4 * np.sqrt(q * EPSILON)
+        return Triangle(
+            coordinates, np.sqrt(self.total) * r, self.n_rows, self.total, resolution, squared=True
+        )
+
+    def _around(self, x: Floats, y: Floats) -> Moments:
+        """The zero, shifted to the middle of the first rows seen."""
+        z = np.concatenate([x, y], axis=1)
+        with np.errstate(over="ignore"):
+            shift = z.mean(axis=0)
+        shift = np.where(np.isfinite(shift), shift, z[0])
+        largest = np.abs(z - shift).max(axis=0)
+        extreme = (largest > SAFE) | ((largest < 1 / SAFE) & (largest > 0))
+        exponent = np.where(extreme, -np.frexp(largest)[1], 0)
+        q = z.shape[1]
+        return Moments(
+            shift=shift,
+            unit=np.ldexp(1.0, np.clip(exponent, -1000, 1000)),
+            first=np.zeros(q),
+            second=np.zeros((q, q)),
+            n_targets=y.shape[1],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Triangle:
+    """The triangular factor of the rows: R upper with R'R = sum w [1 u v]'[1 u v].
+
+    u and v are x and y in `coordinates`. As a statistic it grows by QR of the stack [R; rows]
+    (TSQR, Demmel, Grigori, Hoemmen and Langou 2012), which does not square the condition as
+    cross-products do. Everything that is solved, tested or certified reads a triangle.
+    """
+
+    coordinates: Coordinates
+    r: Floats  # (1 + p + k, 1 + p + k)
+    n_rows: float = 0.0
+    total: float = 0.0
+    resolution: float = 64 * EPSILON  # a column nearer than this to others cannot be told from them
+    squared: bool = False  # whether it comes from cross-products, which square the condition
+
+    @classmethod
+    def zero(cls, coordinates: Coordinates) -> Triangle:
+        q = 1 + len(coordinates.scale) + len(coordinates.target_scale)
+        return cls(replace(coordinates, intercept=True), np.zeros((q, q)))
+
+    def add(self, batch: Batch) -> Triangle:
+        u, v = self.coordinates.apply(batch)
+        rows = torch.cat([u, v], dim=1)
+        total = float(len(rows))
+        if (mass := batch.mass) is not None:
+            rows *= mass.sqrt()[:, None]
+            total = float(mass.sum())
+        return self._stacked(rows.numpy(), batch.n_rows, total)
+
+    def merge(self, other: Triangle) -> Triangle:
+        if other.coordinates is not self.coordinates:
+            other = other.moved(self.coordinates)
+        merged = self._stacked(other.r, other.n_rows, other.total)
+        return replace(
+            merged,
+            resolution=max(self.resolution, other.resolution),
+            squared=self.squared or other.squared,
+        )
+
+    def triangle(self) -> Triangle:
+        """Itself: moments and triangles have one face."""
+        return self
+
+    def moved(self, coordinates: Coordinates) -> Triangle:
+        """The triangle of the same rows in other coordinates."""
+        r = np.linalg.qr(self.r @ _move(self.coordinates, coordinates), mode="r")
+        return replace(self, coordinates=coordinates, r=r)
+
+    def distinctness(self) -> Floats:
+        """(p + k,) how far each column lies from the span of those before it, the constant first,
+        in units of its own spread: 1 is orthogonal, 0 is dependent."""
+        return np.abs(np.diag(self.r))[1:] / np.sqrt(self.total)
+
+    def _stacked(self, rows: Floats, n_rows: float, total: float) -> Triangle:
+        r = np.linalg.qr(np.vstack([self.r, rows]), mode="r")
+        return replace(self, r=r, n_rows=self.n_rows + n_rows, total=self.total + total)
+
+
+@dataclass(frozen=True, eq=False)
+class Slope:
+    """Value and gradient of the mean loss at theta, in `coordinates`: sums, divided at the end."""
+
+    theta: Tensor  # (q, k)
+    loss: Loss
+    coordinates: Coordinates
+    total: float = 0.0
+    value_sum: float = 0.0
+    gradient_sum: Tensor | None = None  # (q, k)
+
+    def add(self, batch: Batch) -> Slope:
+        u, v = self.coordinates.apply(batch)
+        value, gradient = slope(self.loss, self.theta, u, v, batch.mass)
+        total = float(len(u)) if batch.mass is None else float(batch.mass.sum())
+        return self._plus(total, value.item(), gradient)
+
+    def merge(self, other: Slope) -> Slope:
+        return self._plus(other.total, other.value_sum, other.gradient_sum)
+
+    @property
+    def value(self) -> float:
+        return self.value_sum / self.total
+
+    @property
+    def gradient(self) -> Tensor:
+        """(q, k)"""
+        assert self.gradient_sum is not None
+        return self.gradient_sum / self.total
+
+    def _plus(self, total: float, value: float, gradient: Tensor | None) -> Slope:
+        if self.gradient_sum is not None and gradient is not None:
+            gradient = self.gradient_sum + gradient
+        return replace(
+            self,
+            total=self.total + total,
+            value_sum=self.value_sum + value,
+            gradient_sum=self.gradient_sum if gradient is None else gradient,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """A uniform sample of the rows, the same in any chunking and any order of merging.
+
+    Every row has a key, a hash of its number and the seed; the rows with the smallest keys are kept.
+    """
+
+    size: int
+    seed: int = 0
+    keys: Integers = field(default_factory=lambda: np.empty(0, dtype=np.int64))  # (m,) ascending
+    batch: Batch | None = None  # (m rows, in the order of the keys)
+
+    def add(self, batch: Batch) -> Sample:
+        keys = _hash(batch.rows, self.seed)
+        if len(self.keys) == self.size:
+            near = np.flatnonzero(keys < self.keys[-1])
+        else:
+            near = np.arange(len(keys))
+        return self._joined(keys[near], _taken(batch, near)) if len(near) else self
+
+    def merge(self, other: Sample) -> Sample:
+        return self if other.batch is None else self._joined(other.keys, other.batch)
+
+    def _joined(self, keys: Integers, batch: Batch) -> Sample:
+        if self.batch is not None:
+            keys = np.concatenate([self.keys, keys])
+            batch = _together(self.batch, batch)
+        order = np.argsort(keys, kind="stable")[: self.size]
+        return replace(self, keys=keys[order], batch=_taken(batch, order))
+
+
+@dataclass(frozen=True, eq=False)
+class Score:
+    """Squared error of predictions X b + a on rows the fit may not have seen, against their mean."""
+
+    coef: Floats  # (p,) slopes, zero for columns that were dropped
+    constant: float
+    n_rows: float = 0.0
+    total: float = 0.0
+    squares: float = 0.0  # sum w (y - prediction)^2
+    spread: Moments = field(default_factory=Moments)  # of y alone
+
+    def add(self, batch: Batch) -> Score:
+        residual = batch.y[:, 0] - batch.x @ torch.from_numpy(self.coef) - self.constant
+        mass = torch.ones_like(residual) if batch.mass is None else batch.mass
+        return replace(
+            self,
+            n_rows=self.n_rows + batch.n_rows,
+            total=self.total + float(mass.sum()),
+            squares=self.squares + float(mass @ residual.square()),
+            spread=self.spread.add(replace(batch, x=batch.x[:, :0])),
+        )
+
+    def merge(self, other: Score) -> Score:
+        return replace(
+            self,
+            n_rows=self.n_rows + other.n_rows,
+            total=self.total + other.total,
+            squares=self.squares + other.squares,
+            spread=self.spread.merge(other.spread),
+        )
+
+    @property
+    def mse(self) -> float:
+        """Mean squared error."""
+        return self.squares / self.total
+
+    @property
+    def r2(self) -> float:
+        """1 - squares / squares about the mean of these rows; nan where these do not vary."""
+        about_mean = self.spread.second[0, 0] - self.spread.first[0] ** 2 / self.spread.total
+        about_mean /= self.spread.unit[0] ** 2
+        return 1 - self.squares / about_mean if about_mean > 0 else float("nan")
+
+
+@dataclass(frozen=True, eq=False)
+class Opening:
+    """What the first pass learns: three statistics of the same rows in one reading."""
+
+    tally: Tally
+    moments: Moments
+    sample: Sample
+
+    def add(self, batch: Batch) -> Opening:
+        return Opening(self.tally.add(batch), self.moments.add(batch), self.sample.add(batch))
+
+    def merge(self, other: Opening) -> Opening:
+        return Opening(
+            self.tally.merge(other.tally),
+            self.moments.merge(other.moments),
+            self.sample.merge(other.sample),
+        )
+
+
+def slope(
+    loss: Loss, theta: Tensor, u: Tensor, v: Tensor, mass: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Sum over rows of mass times loss, and its gradient in theta: a scalar and (q, k)."""
+    at = theta.detach().requires_grad_()
+    losses = loss.value(u @ at, v)
+    value = losses.sum() if mass is None else (mass @ losses).sum()
+    (gradient,) = torch.autograd.grad(value, at)
+    return value.detach(), gradient
+
+
+def _root(matrix: Floats) -> Floats:
+    """R upper with R'R = matrix, also where the matrix is singular to rounding."""
+    try:
+        return np.asarray(np.linalg.cholesky(matrix).T)
+    except np.linalg.LinAlgError:
+        values, vectors = np.linalg.eigh(matrix)
+        return np.linalg.qr(np.sqrt(np.clip(values, 0, None))[:, None] * vectors.T, mode="r")
+
+
+def _move(old: Coordinates, new: Coordinates) -> Floats:
+    """A with [1 u v] in new coordinates = [1 u v] in old ones @ A, (1 + p + k, 1 + p + k)."""
+    old_centre = np.concatenate([old.centre, old.target_centre])
+    old_scale = np.concatenate([old.scale, old.target_scale])
+    new_centre = np.concatenate([new.centre, new.target_centre])
+    new_scale = np.concatenate([new.scale, new.target_scale])
+    move = np.diag(np.concatenate([[1.0], old_scale / new_scale]))
+    move[0, 1:] = (old_centre - new_centre) / new_scale
+    return move
+
+
+def _hash(rows: Integers, seed: int) -> Integers:
+    """A key for each row number: splitmix64 (Steele, Lea and Flood 2014), kept positive."""
+    z = rows.astype(np.uint64) + np.uint64((seed * 0x9E3779B97F4A7C15 + 1) % 2**64)
+    z *= np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return ((z ^ (z >> np.uint64(31))) >> np.uint64(1)).astype(np.int64)
+
+
+def _taken(batch: Batch, at: Integers) -> Batch:
+    """The rows of a batch at these places, as a copy."""
+    index = torch.from_numpy(at)
+    return Batch(
+        batch.x[index],
+        batch.y[index],
+        batch.rows[at],
+        None if batch.weight is None else batch.weight[index],
+        None if batch.frequency is None else batch.frequency[index],
+    )
+
+
+def _together(one: Batch, two: Batch) -> Batch:
+    """The rows of both, one after the other."""
+
+    def joined(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+        return None if a is None or b is None else torch.cat([a, b])
+
+    return Batch(
+        torch.cat([one.x, two.x]),
+        torch.cat([one.y, two.y]),
+        np.concatenate([one.rows, two.rows]),
+        joined(one.weight, two.weight),
+        joined(one.frequency, two.frequency),
+    )
