@@ -141,7 +141,7 @@ def fit_rows(
     sample = Sample(max(SAMPLE_ROWS, SAMPLE_ROWS_PER_COLUMN * len(design.names)), seed)
     opening = fold(Opening(Tally(), Moments(), sample), walked)
     _check_rows(opening.tally, rows)
-    problem = reduce(_triangle(opening.moments, walked), intercept=design.intercept, l2=l2)
+    problem = _reduced(opening.moments, walked, design, l2)
     dropped = _dropped(problem, rows, rank)
     outcome = None
     if solver == "sgd":
@@ -179,12 +179,17 @@ def _held(rows: Rows) -> Rows | Held:
     return Held(tuple(rows)) if size <= HELD_BYTES else rows
 
 
-def _triangle(moments: Moments, rows: Divisible) -> Triangle:
+def least_squares(rows: Rows, *, l2: float) -> Quadratic:
+    """The least-squares problem of rows, reduced: what an exact answer or a certificate needs."""
+    return _reduced(fold(Moments(), rows), rows, rows.design, l2)
+
+
+def _reduced(moments: Moments, rows: Divisible, design: Design, l2: float) -> Quadratic:
     """From the cross-products, or where these lose too many digits from the rows, read again."""
-    quick = moments.triangle()
-    if quick.distinctness().min(initial=1.0) >= DISTINCT:
-        return quick
-    return fold(Triangle.zero(quick.coordinates), rows)
+    triangle = moments.triangle()
+    if triangle.distinctness().min(initial=1.0) < DISTINCT:
+        triangle = fold(Triangle.zero(triangle.coordinates), rows)
+    return reduce(triangle, intercept=design.intercept, l2=l2)
 
 
 def _dropped(problem: Quadratic, rows: Rows, rank: str) -> dict[str, str]:

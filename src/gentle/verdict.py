@@ -7,7 +7,17 @@ from typing import Literal
 
 from gentle.certificate import Certificate
 
-Cause = Literal["agree", "not converged", "interrupted", "precision", "exact only"]
+Cause = Literal[
+    "agree", "exact only", "not converged", "interrupted", "precision", "flat", "wandering"
+]
+
+ENDINGS: dict[Cause, str] = {
+    "not converged": "the descent was stopped before it got there, and more steps bring it nearer",
+    "interrupted": "the descent was interrupted on its way",
+    "precision": "what is left between them is the rounding of float64 on columns this collinear",
+    "flat": "the loss is too flat there for its last digits to show the way",
+    "wandering": "at a constant rate minibatches keep a descent wandering about the minimum",
+}
 
 
 @dataclass(frozen=True)
@@ -33,12 +43,7 @@ def verdict(certificate: Certificate, names: tuple[str, ...], tol: float, cause:
     apart = distance(certificate, names)
     if certificate.within <= tol:
         return Verdict("agree", f"The two answers agree: {apart}.")
-    endings = {
-        "not converged": "the descent was stopped before it got there, and more passes bring it nearer",
-        "interrupted": "the descent was interrupted on its way",
-        "precision": "what is left between them is the rounding of float64 on columns this collinear",
-    }
-    return Verdict(cause, f"The two answers differ: {apart}; {endings.get(cause, cause)}.")
+    return Verdict(cause, f"The two answers differ: {apart}; {ENDINGS.get(cause, cause)}.")
 
 
 def distance(certificate: Certificate, names: tuple[str, ...]) -> str:
@@ -46,7 +51,7 @@ def distance(certificate: Certificate, names: tuple[str, ...]) -> str:
     if not names:
         return "there is no coefficient to compare"
     digits = f"{certificate.digits:.1f} digits in common"
-    where = f"'{names[certificate.furthest]}'" if len(names) > 1 else "the one coefficient"
+    where = names[certificate.furthest]
     if certificate.unit == "relative":
         return f"at most {certificate.within:.1e} of its size apart, at {where}, {digits}"
     unit = "standard errors" if certificate.unit == "standard errors" else "of the ridge's yardstick"
