@@ -311,7 +311,9 @@ def learn_design(
     roles = {"weights": weights, "frequencies": frequencies}
     for role, name in (("target", target), *roles.items()):
         if name is not None and name not in schema:
-            raise GentleError(f"{source.name} has no column '{name}' for {role}: {near(name, schema)}")
+            raise GentleError(
+                f"{source.name} has no column '{name}' for {role}: {near(name, schema)}"
+            )
     extra = [name for name in roles.values() if name is not None]
     if formula is not None:
         if target is not None or features is not None:
@@ -321,7 +323,9 @@ def learn_design(
         design = _from_columns(source, target, features, intercept, extra, missing)
     names = ("Intercept",) * design.intercept + design.names
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise GentleError(f"each column of the model needs a name of its own, and two are {listed(twice)}")
+        raise GentleError(
+            f"each column of the model needs a name of its own, and two are {listed(twice)}"
+        )
     return replace(design, weights=weights, frequencies=frequencies)
 
 
@@ -353,9 +357,7 @@ def _from_columns(
     return Design(encoder, tuple(features), (target,), levels, missing=missing)
 
 
-def _from_formula(
-    source: Source, text: str, extra: Sequence[str], missing: Missing
-) -> Design:
+def _from_formula(source: Source, text: str, extra: Sequence[str], missing: Missing) -> Design:
     schema = source.schema()
     if isinstance(source, Arrays):
         raise GentleError("a formula needs columns with names: give a frame or a file, not arrays")
@@ -369,9 +371,7 @@ def _from_formula(
     chunk = next(iter(source.scan(parsed.columns, max(1, rows))))
     chunk = _Sieve(chunk.rows, source.name, "drop").complete(chunk, parsed.columns)
     encoder = wilkinson.learn(parsed, _with_levels(chunk, levels, source.name))
-    return Design(
-        encoder, parsed.feature_columns, parsed.target_columns, levels, missing=missing
-    )
+    return Design(encoder, parsed.feature_columns, parsed.target_columns, levels, missing=missing)
 
 
 def _levels(source: Source, name: str) -> tuple[str, ...]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 from gentle.batch import Floats
 from gentle.certificate import Certificate
 from gentle.problem import Problem
 from gentle.solvers import Solver, State
 
+P = TypeVar("P", bound=Problem)
 Stop = Literal["tolerance", "rounding", "passes", "interrupted"]
 PATIENCE = 8  # states without a nearer one before rounding is taken to be what is left
 
@@ -38,8 +39,8 @@ class Outcome:
 
 
 def drive(
-    solver: Solver[Problem],
-    problem: Problem,
+    solver: Solver[P],
+    problem: P,
     start: State,
     judge: Callable[[Floats], Certificate],
     *,

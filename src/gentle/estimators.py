@@ -61,7 +61,9 @@ class LinearRegression(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             )
         names = getattr(self, "feature_names_in_", [f"x{j + 1}" for j in range(X.shape[1])])
         columns = tuple(f"{name}" for name in names)
-        source = Arrays(X, columns, {f"({name})": values for name, values in other.items()}, name="X")
+        source = Arrays(
+            X, columns, {f"({name})": values for name, values in other.items()}, name="X"
+        )
         design = learn_design(
             source,
             target="(y)",

@@ -27,7 +27,9 @@ from gentle.verdict import Cause, Verdict, distance, verdict
 SOLVERS = ("auto", "exact", "sgd")
 RANKS = ("drop", "raise")
 DISTINCT = 1e-3  # cross-products lose half of the digits below this; the rows are read again
-SAMPLE_ROWS = 2_048  # for the curvature that a descent walks by, or more where there are many columns
+SAMPLE_ROWS = (
+    2_048  # for the curvature that a descent walks by, or more where there are many columns
+)
 SAMPLE_ROWS_PER_COLUMN = 8
 HELD_BYTES = 2**28
 MAX_PASSES = 100
@@ -86,18 +88,16 @@ def fit(
             where, and the way out.
     """
     source = open_source(data, names)
-    columns = {"weights": weights, "frequencies": frequencies}
-    arrays = {f"({role})": given for role, given in columns.items() if _is_array(given)}
-    if arrays:
-        source = with_columns(source, arrays)
+    source, weight_column = _beside(source, "(weights)", weights)
+    source, frequency_column = _beside(source, "(frequencies)", frequencies)
     design = learn_design(
         source,
         formula,
         target=target,
         features=features,
         intercept=intercept,
-        weights="(weights)" if _is_array(weights) else weights,
-        frequencies="(frequencies)" if _is_array(frequencies) else frequencies,
+        weights=weight_column,
+        frequencies=frequency_column,
         missing=missing,
     )
     tested: Source | None = None
@@ -145,8 +145,19 @@ def fit_rows(
     dropped = _dropped(problem, rows, rank)
     outcome = None
     if solver == "sgd":
-        outcome = _descend(problem, walked, penalty, opening.sample, tol=tol, seed=seed, watch=watch)
+        outcome = _descend(
+            problem, walked, penalty, opening.sample, tol=tol, seed=seed, watch=watch
+        )
     return _result(problem, design, opening.tally, dropped, outcome, solver=solver, tol=tol)
+
+
+def _beside(
+    source: Source, role: str, given: str | Sequence[float] | None
+) -> tuple[Source, str | None]:
+    """The name of a column that was given by name, or as an array, which joins the source."""
+    if given is None or isinstance(given, str):
+        return source, given
+    return with_columns(source, {role: given}), role
 
 
 def _check_options(*, solver: str, tol: float, rank: str) -> None:
@@ -205,8 +216,7 @@ def _dropped(problem: Quadratic, rows: Rows, rank: str) -> dict[str, str]:
             "told: leave it out, or let rank='drop' do so"
         )
     warnings.warn(
-        f"left out {listed(dropped)}: a combination of the columns before "
-        f"({first} = {made_of})",
+        f"left out {listed(dropped)}: a combination of the columns before ({first} = {made_of})",
         GentleWarning,
         stacklevel=4,
     )
@@ -319,9 +329,7 @@ def _verdict(
 ) -> Verdict:
     if outcome is None:
         apart = distance(certificate, names)
-        return Verdict("exact only", f"The exact answer, as far as rounding can have moved it: {apart}.")
+        return Verdict(
+            "exact only", f"The exact answer, as far as rounding can have moved it: {apart}."
+        )
     return verdict(certificate, names, tol, CAUSES[outcome.stop])
-
-
-def _is_array(given: object) -> bool:
-    return given is not None and not isinstance(given, str)

@@ -25,12 +25,24 @@ from gentle.errors import GentleError, near
 from gentle.sources import Schema
 
 ELEMENTWISE = {
-    name: getattr(np, name)
-    for name in (
-        "abs arccos arcsin arctan cbrt ceil cos cosh exp exp2 expm1 floor log log10 log1p log2 "
-        "maximum minimum sign sin sinh sqrt square tan tanh"
-    ).split()
-}
+    function.__name__: function
+    for function in (
+        *(
+            np.abs,
+            np.arccos,
+            np.arcsin,
+            np.arctan,
+            np.cbrt,
+            np.ceil,
+            np.cos,
+            np.cosh,
+            np.exp,
+            np.exp2,
+        ),
+        *(np.expm1, np.floor, np.log, np.log10, np.log1p, np.log2, np.maximum, np.minimum, np.sign),
+        *(np.sin, np.sinh, np.sqrt, np.square, np.tan, np.tanh),
+    )
+} | {"abs": np.abs}
 LEARNED = ("C", "bs", "cc", "center", "cr", "cs", "poly", "scale", "standardize")
 CONTRASTS = ("diff", "helmert", "poly", "sum", "treatment")  # as contr.sum, inside C()
 FUNCTIONS = ("I", *LEARNED, *ELEMENTWISE)  # each of ELEMENTWISE also as np.name
@@ -158,7 +170,7 @@ def _pandas(frame: pl.DataFrame) -> pd.DataFrame:
 def _pandas_column(column: pl.Series) -> Any:
     if isinstance(column.dtype, pl.Enum):
         codes = column.to_physical().to_numpy().astype(np.int64)
-        return pd.Categorical.from_codes(codes, categories=column.dtype.categories.to_list())
+        return pd.Categorical.from_codes(codes, pd.Index(column.dtype.categories.to_list()))
     return column.to_numpy()
 
 
@@ -178,7 +190,9 @@ def _names_used(
             columns |= found.columns
             functions |= found.functions
     for name in sorted(columns - set(schema)):
-        raise GentleError(f"'{text}' names a column '{name}' that is not there: {near(name, schema)}")
+        raise GentleError(
+            f"'{text}' names a column '{name}' that is not there: {near(name, schema)}"
+        )
     return tuple(name for name in schema if name in columns), functions
 
 

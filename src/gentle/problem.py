@@ -25,9 +25,11 @@ from gentle.coordinates import Coordinates
 from gentle.engines import Divisible, Engine, fold
 from gentle.losses import Loss
 from gentle.penalties import Ridge
-from gentle.statistics import EPSILON, Slope, Triangle, slope
+from gentle.statistics import EPSILON, Slope, Triangle, slope, upper
 
-HARDLY_SEEN = 1e-2  # of a column's mean square: less of it in a sample says nothing of its curvature
+HARDLY_SEEN = (
+    1e-2  # of a column's mean square: less of it in a sample says nothing of its curvature
+)
 SAMPLE_RIDGE = 1e-10  # likewise: keeps the curvature of a sample from being singular
 
 
@@ -118,7 +120,7 @@ class Quadratic:
         """Residual sum of squares of the exact answer, the penalty not among it, (k,)."""
         slopes = self.minimiser[int(self.coordinates.intercept) :]
         penalty = self.l2 * self.total * ((slopes / self.coordinates.scale[:, None]) ** 2).sum(0)
-        return np.clip(self.rest - penalty, 0, None)
+        return np.asarray(np.clip(self.rest - penalty, 0, None))
 
     @property
     def df_resid(self) -> float:
@@ -167,7 +169,7 @@ def reduce(triangle: Triangle, *, intercept: bool, l2: float) -> Quadratic:
     first = 0 if intercept else 1  # of the triangle's columns
     p, n = len(coordinates.scale), 1 + len(coordinates.scale)
     r = np.vstack([triangle.r, _penalty_rows(triangle, l2)])
-    r = np.linalg.qr(r[:, first:], mode="r")
+    r = upper(r[:, first:])
     n -= first
 
     unit = np.sqrt(triangle.total)
@@ -176,7 +178,7 @@ def reduce(triangle: Triangle, *, intercept: bool, l2: float) -> Quadratic:
     kept, relations = _independent(r[:, :n] / unit, tolerance)
     targets = np.arange(n, r.shape[1])
     if len(kept) < n:
-        r = np.linalg.qr(r[:, [*kept, *targets]], mode="r")
+        r = upper(r[:, [*kept, *targets]])
     q = len(kept)
     columns = np.array([column - (n - p) for column in kept if column >= n - p], dtype=np.int64)
     tss = (triangle.r[int(intercept) :, 1 + p :] ** 2).sum(axis=0)
@@ -231,7 +233,7 @@ class Streamed:
         rows /= np.sqrt(np.maximum(square, HARDLY_SEEN))
         alone = np.diag(np.sqrt(np.clip(1 - square / HARDLY_SEEN, SAMPLE_RIDGE, None)))
         penalty = _penalty_rows(seen, self.penalty.l2)[:, first : first + q] / np.sqrt(seen.total)
-        return Curvature(np.linalg.qr(np.vstack([rows, penalty, alone]), "r"), sampled=True)
+        return Curvature(upper(np.vstack([rows, penalty, alone])), sampled=True)
 
     def _penalty(self, theta: Tensor) -> tuple[float, Tensor]:
         """Value and gradient of the penalty at theta, in units of the target's scale squared."""
@@ -289,5 +291,3 @@ def _named(relation: tuple[int, Floats], coordinates: Coordinates, first: int) -
     if first:
         constant += coordinates.scale[j] * weights[0]
     return Dependent(j, tuple(map(int, on)), tuple(map(float, slopes[on])), float(constant))
-
-

@@ -39,7 +39,9 @@ class Fit:
     solver: str
     tol: float
     l2: float
-    vcov: Floats = field(repr=False)  # (q, q) covariance of the exact coefficients; nan under a ridge
+    vcov: Floats = field(
+        repr=False
+    )  # (q, q) covariance of the exact coefficients; nan under a ridge
     rss: float  # residual sum of squares
     tss: float  # of the target about its mean; about zero without a constant
     sigma: float  # residual standard deviation

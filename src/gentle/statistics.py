@@ -201,16 +201,16 @@ class Triangle:
 
     def moved(self, coordinates: Coordinates) -> Triangle:
         """The triangle of the same rows in other coordinates."""
-        r = np.linalg.qr(self.r @ _move(self.coordinates, coordinates), mode="r")
+        r = upper(self.r @ _move(self.coordinates, coordinates))
         return replace(self, coordinates=coordinates, r=r)
 
     def distinctness(self) -> Floats:
         """(p + k,) how far each column lies from the span of those before it, the constant first,
         in units of its own spread: 1 is orthogonal, 0 is dependent."""
-        return np.abs(np.diag(self.r))[1:] / np.sqrt(self.total)
+        return np.asarray(np.abs(np.diag(self.r))[1:] / np.sqrt(self.total))
 
     def _stacked(self, rows: Floats, n_rows: float, total: float) -> Triangle:
-        r = np.linalg.qr(np.vstack([self.r, rows]), mode="r")
+        r = upper(np.vstack([self.r, rows]))
         return replace(self, r=r, n_rows=self.n_rows + n_rows, total=self.total + total)
 
 
@@ -269,10 +269,8 @@ class Sample:
 
     def add(self, batch: Batch) -> Sample:
         keys = _hash(batch.rows, self.seed)
-        if len(self.keys) == self.size:
-            near = np.flatnonzero(keys < self.keys[-1])
-        else:
-            near = np.arange(len(keys))
+        furthest = self.keys[-1] if len(self.keys) == self.size else np.iinfo(np.int64).max
+        near = np.flatnonzero(keys < furthest)
         return self._joined(keys[near], _taken(batch, near)) if len(near) else self
 
     def merge(self, other: Sample) -> Sample:
@@ -360,13 +358,18 @@ def slope(
     return value.detach(), gradient
 
 
+def upper(rows: Floats) -> Floats:
+    """R upper triangular with R'R = rows'rows, by Householder QR."""
+    return np.asarray(np.linalg.qr(rows, mode="r"))
+
+
 def _root(matrix: Floats) -> Floats:
     """R upper with R'R = matrix, also where the matrix is singular to rounding."""
     try:
         return np.asarray(np.linalg.cholesky(matrix).T)
     except np.linalg.LinAlgError:
         values, vectors = np.linalg.eigh(matrix)
-        return np.linalg.qr(np.sqrt(np.clip(values, 0, None))[:, None] * vectors.T, mode="r")
+        return upper(np.sqrt(np.clip(values, 0, None))[:, None] * vectors.T)
 
 
 def _move(old: Coordinates, new: Coordinates) -> Floats:

@@ -42,7 +42,7 @@ Part = Title | Text | Output | Picture
 class Story:
     """Keeps the parts in order, and hands each one to a listener as it is told."""
 
-    listen: Callable[[Part], None] = lambda part: None
+    listen: Callable[[Part], None] | None = None
     parts: list[Part] = field(default_factory=list)
 
     def title(self, title: str) -> None:
@@ -59,4 +59,5 @@ class Story:
 
     def _tell(self, part: Part) -> None:
         self.parts.append(part)
-        self.listen(part)
+        if self.listen is not None:
+            self.listen(part)

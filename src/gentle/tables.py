@@ -39,7 +39,10 @@ def _head(fit: Fit) -> list[Text]:
         if tally.n_weightless:
             rows = rows.replace(" missing)", ")")
     lines = [
-        Text(f"{fit.design.target}: least squares" + (f" with a ridge of l2 = {fit.l2:g}" * bool(fit.l2))),
+        Text(
+            f"{fit.design.target}: least squares"
+            + (f" with a ridge of l2 = {fit.l2:g}" * bool(fit.l2))
+        ),
         Text(rows),
         Text(
             f"{'R2' if fit.design.intercept else 'R2 about zero'} = {fit.r2:.6f}   "
@@ -94,12 +97,12 @@ def _foot(fit: Fit) -> list[Text]:
         lines.append(Text(f"left out: {name}, which is {made_of} (its coefficient counts as 0)"))
     if fit.df_resid <= 0:
         lines.append(
-            Text("no degree of freedom is left: the rows are met exactly and there are no error bars")
+            Text(
+                "no degree of freedom is left: the rows are met exactly and there are no error bars"
+            )
         )
     if fit.l2:
-        lines.append(
-            Text(f"minimises {fit.objective}; a ridge has no classical standard errors")
-        )
+        lines.append(Text(f"minimises {fit.objective}; a ridge has no classical standard errors"))
     if fit.trace:
         last = fit.trace[-1]
         lines.append(Text(f"the descent read the rows {last.passes:g} times"))

@@ -99,15 +99,17 @@ def step(parameter: Parameter, data: Tensor, target: Tensor, learning_rate: floa
     predictions = data @ parameter
     loss = mean_squared_error(predictions, target)
     loss.backward()
+    assert parameter.grad is not None  # backward made it
     with torch.no_grad():
-        parameter -= learning_rate * parameter.grad
+        parameter -= learning_rate * parameter.grad  # type: ignore[misc]
     parameter.grad.zero_()  # backward adds to what is there
     return loss.item()
 
 
 def normal_equation(data: Tensor, target: Tensor) -> Tensor:
     """The exact minimiser (p,) of the mean squared error: X'X b = X'y (Legendre 1805)."""
-    return torch.linalg.solve(data.T @ data, data.T @ target)
+    exact: Tensor = torch.linalg.solve(data.T @ data, data.T @ target)
+    return exact
 
 
 def largest_stable_rate(data: Tensor, batch_size: int | None = None) -> float:

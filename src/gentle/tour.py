@@ -31,7 +31,7 @@ REACH = 1.15  # the first column is uniform on (-REACH, REACH)
 TRAIN = 0.75
 EVERY = 5  # steps between two lines of progress
 FEWEST_ROWS = 12
-MOST_LINES_OF_PATH = 400  # points of the path that are drawn
+MOST_POINTS_OF_PATH = 400  # points of the path that are drawn
 TOLERANCE = 1e-3  # standard errors
 
 Watch = Callable[[Step], None]
@@ -45,7 +45,7 @@ class Options:
     """
 
     rows: int = 10_000
-    seed: int = 0
+    seed: int = 8  # its arbitrary model is far from the truth, which makes a story
     learning_rate: float = 0.1
     iterations: int = 1_000
     batch_size: int | None = None  # None: every step sees all rows
@@ -53,7 +53,9 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.rows < FEWEST_ROWS:
-            raise GentleError(f"a tour needs at least {FEWEST_ROWS} rows, and was given {self.rows}")
+            raise GentleError(
+                f"a tour needs at least {FEWEST_ROWS} rows, and was given {self.rows}"
+            )
         if self.iterations < 1:
             raise GentleError(f"iterations must be 1 or more, and is {self.iterations}")
         if self.batch_size is not None and self.batch_size < 1:
@@ -61,7 +63,9 @@ class Options:
         if not 0 <= self.noise < float("inf"):
             raise GentleError(f"the noise must be a number from 0 up, and is {self.noise}")
         if not 0 < self.learning_rate < float("inf"):
-            raise GentleError(f"the learning rate must be a number above 0, and is {self.learning_rate}")
+            raise GentleError(
+                f"the learning rate must be a number above 0, and is {self.learning_rate}"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +116,7 @@ def tour(options: Options, story: Story, folder: Path | None = None) -> Ending:
     _parameter(arbitrary, story)
     parameter, trace = _loop(train, arbitrary, options, story, draw)
     test_error = _test(parameter, test, options, story, draw)
-    ending = _normal_equation(train, parameter, trace, test_error, options, story, draw)
+    ending = _normal_equation(train, arbitrary, parameter, trace, test_error, options, story, draw)
     if folder is not None:
         note = (
             f"{options.rows:,} rows, seed {options.seed}, learning rate {options.learning_rate:g}. "
@@ -284,7 +288,7 @@ class _Lines:
     def __call__(self, step: Step) -> None:
         if step.number != 1 and step.number % EVERY:
             return
-        line = f"step {step.number:>5,}   mean squared error {step.loss:.10f}"
+        line = f"step {step.number:>5,}   mean squared error {step.loss:>15.10f}"
         if self._last is not None:
             change = self._last - step.loss
             line += f"   {'fell' if change >= 0 else 'rose'} by {abs(change):.2e}"
@@ -327,6 +331,7 @@ def _test(
 
 def _normal_equation(
     train: Toy,
+    start: Tensor,
     parameter: Parameter,
     trace: list[Step],
     test_error: float,
@@ -348,9 +353,9 @@ def _normal_equation(
     ruling = verdict(certificate, ("the constant", "the slope"), TOLERANCE, _cause(trace, options))
     std_errors = np.sqrt(np.diag(covariance(problem)))[::-1]
     story.output(_table(found, exact, std_errors, train.actual))
-    story.text(f"{certificate.digits:.1f} digits agree. {ruling}")
+    story.text(str(ruling))
     draw.loss(trace, float(_error(exact, train)), options)
-    draw.surface(train, trace, exact)
+    draw.surface(train, start, trace, exact)
     train_error = _error(found, train)
     return Ending(found, exact, train_error, test_error, certificate, ruling, len(trace))
 
@@ -420,10 +425,11 @@ class _Pictures:
             save(loss.loss_curve(steps, losses, least, of), self._folder / "loss.png")
             self._story.picture("loss.png", "Loss against step, both on logarithmic scales.")
 
-    def surface(self, train: Toy, trace: list[Step], exact: Tensor) -> None:
+    def surface(self, train: Toy, start: Tensor, trace: list[Step], exact: Tensor) -> None:
         if self._folder is not None:
-            every = max(1, len(trace) // MOST_LINES_OF_PATH)
-            path = np.stack([step.coef.numpy() for step in trace[::every]])
+            every = max(1, len(trace) // MOST_POINTS_OF_PATH)
+            steps = [*trace[:-1:every], trace[-1]]
+            path = np.stack([start.numpy(), *(step.coef.numpy() for step in steps)])
             hessian = (2 * train.data.T @ train.data / len(train)).numpy()
             figure = surface.surface(hessian, exact.numpy(), _error(exact, train), path)
             save(figure, self._folder / "surface.png")
@@ -433,10 +439,10 @@ class _Pictures:
             )
 
 
-LOOP = '''\
+LOOP = """\
 predictions = data @ parameter
 loss = mean_squared_error(predictions, target)
 loss.backward()
 with torch.no_grad():
     parameter -= learning_rate * parameter.grad
-parameter.grad.zero_()  # backward adds to what is there'''
+parameter.grad.zero_()  # backward adds to what is there"""

@@ -54,7 +54,9 @@ def distance(certificate: Certificate, names: tuple[str, ...]) -> str:
     where = names[certificate.furthest]
     if certificate.unit == "relative":
         return f"at most {certificate.within:.1e} of its size apart, at {where}, {digits}"
-    unit = "standard errors" if certificate.unit == "standard errors" else "of the ridge's yardstick"
+    unit = (
+        "standard errors" if certificate.unit == "standard errors" else "of the ridge's yardstick"
+    )
     return f"at most {_short(certificate.within)} {unit} apart, at {where}, {digits}"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +11,7 @@ import typer
 from gentle.cli.terminal import console, say, working
 
 
-class WhenMissing(str, Enum):
+class WhenMissing(StrEnum):
     """What to do with rows that lack a value."""
 
     drop = "drop"

@@ -13,7 +13,7 @@ from gentle.cli.terminal import console, say, working
 
 def tour(
     rows: Annotated[int, typer.Option(help="How many rows to make up.")] = 10_000,
-    seed: Annotated[int, typer.Option(help="Seed of the data and the start.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the data and the start.", min=0)] = 8,
     learning_rate: Annotated[float, typer.Option(help="Length of a step.")] = 0.1,
     iterations: Annotated[int, typer.Option(help="Most steps of the loop.")] = 1_000,
     batch_size: Annotated[

@@ -40,18 +40,23 @@ def animate(x: Floats, y: Floats, path: Sequence[tuple[int, Floats]], to: Path) 
     """Write the path as an animated GIF that pauses on its last frame."""
     figure, axes = blank(5.6, 3.8)
     canvas = FigureCanvasAgg(figure)
-    points(axes, x, y, "train data")
-    (line,) = axes.plot(span(x), span(y), color=MODEL, linewidth=2.4, label="model")
-    axes.set(xlabel="x, the first column of X", ylabel="y, the target", title="step 0")
-    lines = [coef[0] * span(x) + coef[1] for _, coef in path]
-    low, high = min(y.min(), np.min(lines)), max(y.max(), np.max(lines))
+    lines = {step: coef[0] * span(x) + coef[1] for step, coef in chosen(path, FRAMES)}
+    low = min(y.min(), *(line.min() for line in lines.values()))
+    high = max(y.max(), *(line.max() for line in lines.values()))
     axes.set_ylim(low - 0.03 * (high - low), high + 0.03 * (high - low))
+    axes.set(xlabel="x, the first column of X", ylabel="y, the target", title=" ")
+    points(axes, x, y, "train data")
+    canvas.draw()
+    background = canvas.copy_from_bbox(figure.bbox)  # the points are drawn once, not in every frame
+    (model,) = axes.plot(span(x), span(y), color=MODEL, linewidth=2.4)
     frames = []
-    for step, coef in chosen(path, FRAMES):
-        line.set_ydata(coef[0] * span(x) + coef[1])
-        axes.set_title(f"step {step:,}: y = {coef[0]:.3f} x {coef[1]:+.3f}")
-        canvas.draw()
-        frames.append(Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).quantize(64))
+    for step, line in lines.items():
+        canvas.restore_region(background)
+        model.set_ydata(line)
+        axes.title.set_text(f"step {step:,}")
+        axes.draw_artist(model)
+        axes.draw_artist(axes.title)
+        frames.append(Image.fromarray(np.array(canvas.buffer_rgba())[..., :3]).quantize(64))
     with written(to) as beside:
         frames[0].save(
             beside,
@@ -66,5 +71,5 @@ def animate(x: Floats, y: Floats, path: Sequence[tuple[int, Floats]], to: Path) 
 def chosen(path: Sequence[tuple[int, Floats]], count: int) -> list[tuple[int, Floats]]:
     """The first, the last and some between, denser where a descent is fast: at its start."""
     last = len(path) - 1
-    places = np.unique(np.rint(last ** np.linspace(0, 1, count)).astype(int)) if last > 0 else [0]
-    return [path[0], *(path[at] for at in places if at)][:count]
+    between = np.rint(last ** np.linspace(0, 1, count - 1)) if last > 0 else np.empty(0)
+    return [path[at] for at in np.unique([0, *between]).astype(int)]

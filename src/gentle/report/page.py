@@ -39,7 +39,7 @@ def _blocks(parts: Sequence[Part], folder: Path) -> list[dict[str, Any]]:
         members = list(group)
         if kind is Output:
             lines = [member.text for member in members if isinstance(member, Output)]
-            blocks.append({"kind": "output", "text": "\n".join(lines), "long": len(lines) > 24})
+            blocks.append({"kind": "output", "text": _joined(lines), "long": len(lines) > 24})
             continue
         for part in members:
             if isinstance(part, Title):
@@ -52,6 +52,12 @@ def _blocks(parts: Sequence[Part], folder: Path) -> list[dict[str, Any]]:
                     {"kind": "picture", "source": _data(folder / part.file), "text": part.caption}
                 )
     return blocks
+
+
+def _joined(lines: list[str]) -> str:
+    """Outputs below each other, with air around those of more than one line."""
+    texts = [line if "\n" not in line else f"{line}\n" for line in lines]
+    return "\n".join(texts).rstrip()
 
 
 def _data(path: Path) -> str:

@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 from gentle.batch import Floats
 from gentle.problem import Problem
 
-P = TypeVar("P", bound=Problem, contravariant=True)
+P_contra = TypeVar("P_contra", bound=Problem, contravariant=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,8 +21,8 @@ class State:
     value: float | None = None  # the objective at theta, where the solver has seen it
 
 
-class Solver(Protocol[P]):
+class Solver(Protocol[P_contra]):
     """Yields states without end and never judges itself: the driver stops it."""
 
-    def steps(self, problem: P, state: State) -> Iterator[State]:
+    def steps(self, problem: P_contra, state: State) -> Iterator[State]:
         """Better and better points, from a given one."""

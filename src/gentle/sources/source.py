@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -50,7 +51,7 @@ class Source(Protocol):
 def bounds(height: int, parts: int) -> list[tuple[int, int]]:
     """(start, stop) of so many runs of nearly equal length that cover 0 to height."""
     edges = [height * part // parts for part in range(parts + 1)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(pairwise(edges))
 
 
 def numbered(start: int, stop: int) -> Integers:
