@@ -4,7 +4,7 @@ PYTHON ?= python3
 TORCH := $(shell sed -n '/^torch==/p' constraints.txt)
 BIN := .venv/bin
 
-.PHONY: tour test lint types tests proofs pictures clean
+.PHONY: tour test lint types tests proofs pictures bench clean
 
 tour: .venv/installed
 	$(BIN)/gentle tour
@@ -24,6 +24,9 @@ tests: .venv/installed-dev
 # The long evidence, of which `make test` runs a small seeded part.
 proofs: .venv/installed-dev
 	GENTLE_PROOFS=1 $(BIN)/python -m pytest -n 2 tests/laws tests/agree
+
+bench: .venv/installed
+	$(BIN)/python bench/nist.py
 
 # The pictures and the numbers that stand in the README.
 pictures: .venv/installed

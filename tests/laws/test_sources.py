@@ -1,0 +1,204 @@
+"""Laws of sources: they can be read again, in chunks of the size asked for, and split covers once.
+
+A new source is tested by being listed in `SOURCES`.
+"""
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from gentle.errors import GentleError
+from gentle.sources import Arrays, File, Frame, Matrix, Subset, hold_out, open_source, read_file
+from gentle.sources import csv as csv_format
+from gentle.sources import parquet as parquet_format
+
+N = 1_003
+
+
+def table():
+    rng = np.random.default_rng(0)
+    return pl.DataFrame({"a": rng.normal(size=N), "b": rng.integers(0, 9, N), "y": np.arange(N) * 0.5})
+
+
+def arrays(_folder):
+    frame = table()
+    x = frame.select(pl.col("a", "b").cast(pl.Float64)).to_numpy()
+    return Arrays(x, ("a", "b"), {"y": frame["y"].to_numpy()})
+
+
+def frame(_folder):
+    return Frame(table())
+
+
+def csv_read(folder):
+    table().write_csv(folder / "t.csv")
+    return read_file(folder / "t.csv")
+
+
+def csv_streamed(folder):
+    table().write_csv(folder / "t.csv")
+    return File(folder / "t.csv", csv_format.scan(folder / "t.csv"))
+
+
+def parquet_read(folder):
+    table().write_parquet(folder / "t.parquet", row_group_size=100)
+    return read_file(folder / "t.parquet")
+
+
+def parquet_streamed(folder):
+    table().write_parquet(folder / "t.parquet", row_group_size=100)
+    return File(folder / "t.parquet", parquet_format.scan(folder / "t.parquet"))
+
+
+def subset_of(make):
+    def subset(folder):
+        keep = np.random.default_rng(1).random(N) < 0.6
+        return Subset(make(folder), keep)
+
+    subset.__name__ = f"subset_of_{make.__name__}"
+    return subset
+
+
+PLAIN = [arrays, frame, csv_read, csv_streamed, parquet_read, parquet_streamed]
+SOURCES = [*PLAIN, *(subset_of(make) for make in PLAIN)]
+
+
+@pytest.fixture(params=SOURCES, ids=lambda make: make.__name__)
+def source(request, tmp_path):
+    return request.param(tmp_path)
+
+
+def chunks(source, rows=100, columns=("a", "b", "y")):
+    """(rows, values) of each chunk, whatever its table is."""
+    for numbers, table in source.scan(columns, rows):
+        if isinstance(table, Matrix):
+            others = [table.other[name] for name in columns if name in table.other]
+            yield numbers, np.column_stack([table.x, *others])
+        else:
+            assert table.columns == list(columns)
+            yield numbers, table.select(pl.all().cast(pl.Float64)).to_numpy()
+
+
+def whole(source, rows=100):
+    pieces = list(chunks(source, rows))
+    numbers = np.concatenate([numbers for numbers, _ in pieces])
+    return numbers, np.concatenate([values for _, values in pieces])
+
+
+def expected(source):
+    values = table().select(pl.all().cast(pl.Float64)).to_numpy()
+    numbers = np.flatnonzero(source.keep) if isinstance(source, Subset) else np.arange(N)
+    return numbers, values[numbers]
+
+
+def test_the_rows_come_in_order_with_their_numbers(source):
+    numbers, values = whole(source)
+    right_numbers, right_values = expected(source)
+    np.testing.assert_array_equal(numbers, right_numbers)
+    np.testing.assert_array_equal(values, right_values)
+    assert source.height() == len(right_numbers)
+
+
+def test_it_can_be_read_again(source):
+    for one, two in zip(whole(source), whole(source), strict=True):
+        np.testing.assert_array_equal(one, two)
+    half = chunks(source, 10)
+    next(half)
+    np.testing.assert_array_equal(whole(source)[0], expected(source)[0])
+
+
+@pytest.mark.parametrize("rows", [1, 7, 100, N, 10 * N])
+def test_no_chunk_is_larger_than_asked_for(source, rows):
+    pieces = list(chunks(source, rows))
+    assert all(len(numbers) == len(values) <= rows for numbers, values in pieces)
+    np.testing.assert_array_equal(np.concatenate([n for n, _ in pieces]), expected(source)[0])
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 10, 64, 2 * N])
+def test_split_covers_each_row_once_in_order(source, parts):
+    if parts > N and not isinstance(source, Arrays | Frame):
+        parts = 50  # files open once a part: enough is enough
+    pieces = source.split(parts)
+    assert len(pieces) == parts
+    right_numbers, right_values = expected(source)
+    seen = [whole(piece) for piece in pieces if piece.height()]
+    np.testing.assert_array_equal(np.concatenate([n for n, _ in seen]), right_numbers)
+    np.testing.assert_array_equal(np.concatenate([v for _, v in seen]), right_values)
+    assert sum(piece.height() for piece in pieces) == len(right_numbers)
+
+
+def test_parts_split_again_and_keep_their_row_numbers(source):
+    numbers = [whole(p)[0] for part in source.split(3) for p in part.split(4) if p.height()]
+    np.testing.assert_array_equal(np.concatenate(numbers), expected(source)[0])
+
+
+def test_the_schema_names_the_columns_and_hides_none(source):
+    assert list(source.schema()) == ["a", "b", "y"]
+    assert all(dtype.is_numeric() for dtype in source.schema().values())
+    assert all(part.schema() == source.schema() for part in source.split(2))
+    assert isinstance(source.name, str)
+
+
+def test_columns_come_as_they_are_asked_for(source):
+    for columns in (("a",), ("y", "a"), ("b", "y")):
+        for numbers, table in source.scan(columns, 100):
+            if isinstance(table, Matrix):
+                assert table.x.shape == (len(numbers), len([c for c in columns if c != "y"]))
+                assert table.other["y"].shape == (len(numbers),)
+            else:
+                assert table.columns == list(columns)
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("share", [0.001, 0.25, 0.5, 0.999])
+def test_train_and_test_cover_each_row_once(source, share, shuffle):
+    if isinstance(source, Subset):
+        return
+    train, test = hold_out(source, share, shuffle=shuffle, seed=4)
+    one, two = whole(train)[0], whole(test)[0]
+    np.testing.assert_array_equal(np.sort(np.concatenate([one, two])), np.arange(N))
+    assert len(two) == round(N * share)
+    if not shuffle:
+        assert one[-1] < two[0]
+    again = whole(hold_out(source, share, shuffle=shuffle, seed=4)[1])[0]
+    np.testing.assert_array_equal(again, two)
+    if shuffle and share == 0.5:
+        assert (whole(hold_out(source, share, shuffle=True, seed=5)[1])[0] != two).any()
+
+
+@pytest.mark.parametrize("share", [0, 1, -0.2, 1.5, 1e-9, float("nan"), float("inf")])
+def test_a_share_that_leaves_a_side_empty_is_refused(share):
+    with pytest.raises(GentleError, match="test share"):
+        hold_out(Frame(table()), share, shuffle=False, seed=0)
+
+
+@pytest.mark.parametrize(
+    "given_as",
+    [
+        lambda f: f,
+        lambda f: f.to_pandas(use_pyarrow_extension_array=False) if False else f.lazy().collect(),
+        lambda f: (f.select("a", "b").to_numpy(), f["y"].to_numpy()),
+        lambda f: (f.select("a", "b").to_numpy(), f["y"].to_numpy()[:, None]),
+        lambda f: (torch.from_numpy(f.select("a", "b").to_numpy().copy()), torch.from_numpy(
+            f["y"].to_numpy().copy())),
+        lambda f: (f.select("a", "b"), f["y"]),
+    ],
+)
+def test_what_users_hand_over_becomes_the_same_rows(given_as):
+    seen = whole(open_source(given_as(table())))[1]
+    np.testing.assert_array_equal(seen, expected(Frame(table()))[1])
+
+
+def test_a_pandas_frame_is_read_too():
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame({name: table()[name].to_numpy() for name in table().columns})
+    frame.index = frame.index * 7 + 3  # an index of its own does not matter
+    seen = whole(open_source(frame))[1]
+    np.testing.assert_array_equal(seen, expected(Frame(table()))[1])
+
+
+@pytest.mark.parametrize("thing", [None, 3, {"a": [1]}, [[1, 2]], object(), (1, 2, 3)])
+def test_what_is_no_table_is_refused(thing):
+    with pytest.raises(GentleError, match="data must be"):
+        open_source(thing)

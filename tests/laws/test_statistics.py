@@ -1,0 +1,317 @@
+"""Laws of statistics: merge is the union of rows, associative; a fresh one is zero; chunks do not matter.
+
+A new statistic is tested by being listed in `KINDS`, with the numbers that it stands for.
+"""
+
+from functools import reduce
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gentle.batch import Batch
+from gentle.coordinates import Coordinates
+from gentle.losses import Squared
+from gentle.statistics import Moments, Opening, Sample, Score, Slope, Tally, Triangle
+
+P = 3
+COORDINATES = Coordinates(
+    np.array([0.5, -1.0, 3.0]), np.array([2.0, 0.5, 1.5]), np.array([1.0]), np.array([4.0]), True
+)
+ROUNDING = 1e-10
+
+
+def make(rng, n, masses="none", first=0):
+    """A batch of n rows as a design would hand it on."""
+    weight = torch.from_numpy(rng.uniform(0.1, 3, n)) if masses in ("weights", "both") else None
+    frequency = None
+    if masses in ("frequencies", "both"):
+        frequency = torch.from_numpy(rng.integers(1, 5, n).astype(float))
+    x = rng.normal(size=(n, P)) * [1, 10, 0.1] + [0, 5, -2]
+    y = x @ [1.0, -0.5, 2.0] + rng.normal(size=n)
+    return Batch(
+        torch.from_numpy(x),
+        torch.from_numpy(y[:, None]),
+        np.arange(first, first + n),
+        weight,
+        frequency,
+        n + 2,
+        {"a": 1} if n % 2 else {"b": 1},
+        1,
+    )
+
+
+def cut(batch, edges):
+    """The batch in pieces; what was left out of it is booked on the first."""
+    edges = [0, *sorted(edges), len(batch.x)]
+    pieces = []
+    for number, (a, b) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+        first = number == 0
+        pieces.append(
+            Batch(
+                batch.x[a:b],
+                batch.y[a:b],
+                batch.rows[a:b],
+                None if batch.weight is None else batch.weight[a:b],
+                None if batch.frequency is None else batch.frequency[a:b],
+                b - a + (batch.n_read - len(batch.x)) * first,
+                batch.missing if first else {},
+                batch.n_weightless * first,
+            )
+        )
+    return pieces
+
+
+def tally_numbers(it):
+    missing = [it.missing.get(name, 0) for name in ("a", "b")]
+    return np.array([it.n_read, it.n_used, it.n_weightless, *missing], dtype=float)
+
+
+def moments_numbers(it):
+    """Without the shift, which is free: total, means, and the centred cross-products."""
+    if not it.total:
+        return np.zeros(2 + 4 + 16)
+    offset = it.first / it.total
+    centred = (it.second - np.outer(it.first, offset)) / np.outer(it.unit, it.unit)
+    mean = it.shift + offset / it.unit
+    return np.concatenate([[it.n_rows, it.total], mean, centred.ravel()])
+
+
+def triangle_numbers(it):
+    """The triangle is unique up to signs of its rows: R'R is the same."""
+    return np.concatenate([[it.n_rows, it.total], (it.r.T @ it.r).ravel()])
+
+
+def slope_numbers(it):
+    gradient = np.zeros(P + 1) if it.gradient_sum is None else it.gradient_sum.numpy().ravel()
+    return np.concatenate([[it.total, it.value_sum], gradient])
+
+
+def sample_numbers(it):
+    if it.batch is None:
+        return np.zeros(0)
+    columns = [it.keys.astype(float), it.batch.rows.astype(float)]
+    masses = [m.numpy() for m in (it.batch.weight, it.batch.frequency) if m is not None]
+    return np.concatenate([*columns, it.batch.x.numpy().ravel(), it.batch.y.numpy().ravel(), *masses])
+
+
+def score_numbers(it):
+    spread = it.spread
+    about = 0.0
+    if spread.total:
+        about = (spread.second[0, 0] - spread.first[0] ** 2 / spread.total) / spread.unit[0] ** 2
+    return np.array([it.n_rows, it.total, it.squares, spread.total, about])
+
+
+def opening_numbers(it):
+    parts = [tally_numbers(it.tally), moments_numbers(it.moments), sample_numbers(it.sample)]
+    return np.concatenate(parts)
+
+
+KINDS = {
+    "tally": (lambda: Tally(), tally_numbers),
+    "moments": (lambda: Moments(), moments_numbers),
+    "triangle": (lambda: Triangle.zero(COORDINATES), triangle_numbers),
+    "slope": (
+        lambda: Slope(torch.tensor([[0.5], [1.0], [-1.0], [0.25]]).double(), Squared(), COORDINATES),
+        slope_numbers,
+    ),
+    "sample": (lambda: Sample(7, seed=3), sample_numbers),
+    "score": (lambda: Score(np.array([1.0, -0.5, 1.5]), 0.3), score_numbers),
+    "opening": (lambda: Opening(Tally(), Moments(), Sample(7)), opening_numbers),
+}
+MASSES = ("none", "weights", "frequencies", "both")
+kinds = pytest.mark.parametrize("kind", KINDS)
+masses = pytest.mark.parametrize("mass", MASSES)
+
+
+def close(one, two):
+    assert one.shape == two.shape
+    size = max(1.0, np.abs(one).max(initial=0), np.abs(two).max(initial=0))
+    if one.size and size > 1e15:  # hash keys stand beside the numbers: these are exact
+        np.testing.assert_allclose(one, two, rtol=1e-12, atol=0)
+    else:
+        np.testing.assert_allclose(one, two, rtol=ROUNDING, atol=ROUNDING * size)
+
+
+def total(zero, batches):
+    return reduce(lambda statistic, batch: statistic.add(batch), batches, zero)
+
+
+@kinds
+@masses
+@given(seed=st.integers(0, 10**6), n=st.integers(2, 60), data=st.data())
+def test_merge_is_the_statistic_of_the_union(kind, mass, seed, n, data):
+    zero, numbers = KINDS[kind]
+    batch = make(np.random.default_rng(seed), n, mass)
+    at = data.draw(st.integers(0, n))
+    one, two = cut(batch, [at])
+    merged = zero().add(one).merge(zero().add(two))
+    close(numbers(merged), numbers(zero().add(batch)))
+
+
+@kinds
+@masses
+@given(seed=st.integers(0, 10**6), n=st.integers(3, 60), data=st.data())
+def test_chunks_do_not_matter(kind, mass, seed, n, data):
+    zero, numbers = KINDS[kind]
+    batch = make(np.random.default_rng(seed), n, mass)
+    edges = data.draw(st.lists(st.integers(0, n), max_size=6))
+    close(numbers(total(zero(), cut(batch, edges))), numbers(zero().add(batch)))
+
+
+@kinds
+@masses
+@given(seed=st.integers(0, 10**6), sizes=st.tuples(*[st.integers(1, 25)] * 3))
+def test_merge_is_associative_and_commutes(kind, mass, seed, sizes):
+    zero, numbers = KINDS[kind]
+    batch = make(np.random.default_rng(seed), sum(sizes), mass)
+    a, b, c = (zero().add(piece) for piece in cut(batch, list(np.cumsum(sizes)[:2])))
+    close(numbers(a.merge(b).merge(c)), numbers(a.merge(b.merge(c))))
+    close(numbers(a.merge(b)), numbers(b.merge(a)))
+
+
+@kinds
+@masses
+def test_a_fresh_one_is_zero(kind, mass):
+    zero, numbers = KINDS[kind]
+    seen = zero().add(make(np.random.default_rng(0), 20, mass))
+    close(numbers(zero().merge(seen)), numbers(seen))
+    close(numbers(seen.merge(zero())), numbers(seen))
+    close(numbers(zero().merge(zero())), numbers(zero()))
+
+
+@kinds
+def test_a_batch_without_rows_adds_none(kind):
+    zero, numbers = KINDS[kind]
+    empty = Batch(torch.empty(0, P).double(), torch.empty(0, 1).double(), np.arange(0))
+    close(numbers(zero().add(empty)), numbers(zero()))
+    seen = zero().add(make(np.random.default_rng(0), 20))
+    close(numbers(seen.add(empty)), numbers(seen))
+    close(numbers(zero().add(empty).merge(seen)), numbers(seen))
+
+
+@kinds
+@masses
+def test_adding_leaves_the_old_one_and_the_batch_as_they_were(kind, mass):
+    zero, numbers = KINDS[kind]
+    batch = make(np.random.default_rng(1), 30, mass)
+    x, y = batch.x.clone(), batch.y.clone()
+    first = zero().add(batch)
+    before = numbers(first).copy()
+    first.add(make(np.random.default_rng(2), 30, mass, first=30))
+    first.merge(zero().add(make(np.random.default_rng(3), 30, mass, first=60)))
+    np.testing.assert_array_equal(numbers(first), before)
+    assert torch.equal(batch.x, x)
+    assert torch.equal(batch.y, y)
+
+
+@pytest.mark.parametrize("kind", [k for k in KINDS if k not in ("tally", "sample", "opening")])
+def test_a_frequency_is_so_many_rows(kind):
+    zero, numbers = KINDS[kind]
+    rng = np.random.default_rng(5)
+    counted = make(rng, 30, "frequencies")
+    again = np.repeat(np.arange(30), counted.frequency.numpy().astype(int))
+    spelled = Batch(counted.x[again], counted.y[again], np.arange(len(again)))
+    close(numbers(zero().add(counted)), numbers(zero().add(spelled)))
+
+
+@given(seed=st.integers(0, 10**6), n=st.integers(1, 200), data=st.data())
+def test_a_sample_is_bit_for_bit_the_same_in_any_chunks_and_order(seed, n, data):
+    batch = make(np.random.default_rng(seed), n)
+    pieces = cut(batch, data.draw(st.lists(st.integers(0, n), max_size=8)))
+    whole = Sample(16, seed).add(batch)
+    chunked = total(Sample(16, seed), pieces)
+    shuffled = data.draw(st.permutations(pieces))
+    merged = reduce(lambda a, b: a.merge(b), (Sample(16, seed).add(piece) for piece in shuffled))
+    for other in (chunked, merged):
+        np.testing.assert_array_equal(other.keys, whole.keys)
+        np.testing.assert_array_equal(other.batch.rows, whole.batch.rows)
+        assert torch.equal(other.batch.x, whole.batch.x)
+
+
+def test_a_sample_is_uniform():
+    """Each of 200 rows is among the 20 kept equally often, over seeds."""
+    batch = make(np.random.default_rng(0), 200)
+    counts = np.zeros(200)
+    for seed in range(500):
+        counts[Sample(20, seed).add(batch).batch.rows] += 1
+    assert counts.sum() == 20 * 500
+    # binomial(500, 0.1): 50 +- 6.7
+    assert ((counts - 50) ** 2 / 45).sum() < 200 + 5 * np.sqrt(400)
+    assert np.abs(counts - 50).max() < 5 * 6.7
+
+
+@masses
+def test_moments_and_triangle_are_the_same_rows(mass):
+    batch = make(np.random.default_rng(7), 100, mass)
+    moved = Moments().add(batch).triangle().moved(replace_intercept(COORDINATES))
+    close(triangle_numbers(moved), triangle_numbers(Triangle.zero(COORDINATES).add(batch)))
+
+
+def replace_intercept(coordinates):
+    return Coordinates(
+        coordinates.centre,
+        coordinates.scale,
+        coordinates.target_centre,
+        coordinates.target_scale,
+        intercept=True,
+    )
+
+
+@masses
+def test_a_triangle_squared_is_the_weighted_cross_product(mass):
+    batch = make(np.random.default_rng(8), 50, mass)
+    u = (batch.x.numpy() - COORDINATES.centre) / COORDINATES.scale
+    v = (batch.y.numpy() - COORDINATES.target_centre) / COORDINATES.target_scale
+    z = np.hstack([np.ones((50, 1)), u, v])
+    w = np.ones(50) if batch.mass is None else batch.mass.numpy()
+    r = Triangle.zero(COORDINATES).add(batch).r
+    np.testing.assert_allclose(r.T @ r, (z * w[:, None]).T @ z, rtol=1e-12, atol=1e-10)
+    assert np.allclose(r, np.triu(r))
+
+
+@pytest.mark.parametrize("size", [1e-150, 1e-60, 1.0, 1e60, 1e150])
+def test_moments_keep_their_digits_at_any_size(size):
+    rng = np.random.default_rng(9)
+    x = rng.normal(size=(200, P))
+    y = rng.normal(size=(200, 1))
+
+    def seen(scale):
+        return Moments().add(
+            Batch(torch.from_numpy(x * scale), torch.from_numpy(y * scale), np.arange(200))
+        )
+
+    one, other = seen(1.0).triangle(), seen(size).triangle()
+    np.testing.assert_allclose(np.abs(other.r), np.abs(one.r), rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(other.coordinates.scale, one.coordinates.scale * size, rtol=1e-12)
+
+
+@masses
+def test_slope_is_the_mean_loss_and_its_gradient(mass):
+    zero, _ = KINDS["slope"]
+    batch = make(np.random.default_rng(11), 64, mass)
+    seen = zero().add(batch)
+    u, v = COORDINATES.apply(batch)
+    w = torch.ones(64).double() if batch.mass is None else batch.mass
+    residual = u @ seen.theta - v
+    value = float((w[:, None] * residual.square()).sum() / (2 * w.sum()))
+    gradient = u.T @ (w[:, None] * residual) / w.sum()
+    assert seen.value == pytest.approx(value, rel=1e-12)
+    np.testing.assert_allclose(seen.gradient.numpy(), gradient.numpy(), rtol=1e-10, atol=1e-12)
+
+
+@masses
+def test_score_is_the_mean_squared_error_and_r2(mass):
+    zero, _ = KINDS["score"]
+    batch = make(np.random.default_rng(12), 64, mass)
+    seen = zero().add(batch)
+    w = np.ones(64) if batch.mass is None else batch.mass.numpy()
+    y = batch.y.numpy()[:, 0]
+    residual = y - batch.x.numpy() @ seen.coef - seen.constant
+    mean = np.average(y, weights=w)
+    assert seen.mse == pytest.approx(np.average(residual**2, weights=w), rel=1e-12)
+    r2 = 1 - (w @ residual**2) / (w @ (y - mean) ** 2)
+    assert seen.r2 == pytest.approx(r2, rel=1e-10)
