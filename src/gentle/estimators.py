@@ -81,7 +81,7 @@ class LinearRegression(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         )
         self.coef_ = self.result_.slopes
         self.intercept_ = self.result_.intercept
-        self.n_iter_ = len(self.result_.trace)
+        self.n_iter_ = int(self.result_.trace[-1].passes) if self.result_.trace else 0
         return self
 
     def predict(self, X: Any) -> Floats:

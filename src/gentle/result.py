@@ -54,10 +54,14 @@ class Fit:
     exact_values: Floats | None = field(default=None, repr=False)  # (q,)
     descent_values: Floats | None = field(default=None, repr=False)  # (q,)
     trace: tuple[Progress, ...] = field(default=(), repr=False)
-    passes: float = 0.0  # readings of the rows by the descent
     dropped: Mapping[str, str] = field(default_factory=dict)  # column -> what it is made of
     test: Score | None = field(default=None, repr=False)  # on rows that were held out
     interrupted: bool = False
+
+    def __post_init__(self) -> None:
+        for values in (self.values, self.vcov, self.exact_values, self.descent_values):
+            if values is not None:
+                values.flags.writeable = False
 
     @property
     def coef(self) -> Mapping[str, float]:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gentle.result import Fit
+from gentle.statistics import Tally
 
 WIDTH = 80
 
@@ -28,25 +29,14 @@ def as_text(shown: RenderableType) -> str:
 
 
 def _head(fit: Fit) -> list[Text]:
-    tally = fit.tally
-    rows = f"{tally.n_used:,} of {tally.n_read:,} rows used"
-    left_out = tally.n_read - tally.n_used
-    if left_out:
-        reasons = [f"{name}: {count:,}" for name, count in tally.missing.items()]
-        if tally.n_weightless:
-            reasons.append(f"of weight zero: {tally.n_weightless:,}")
-        rows += f", {left_out:,} dropped ({', '.join(reasons)} missing)"
-        if tally.n_weightless:
-            rows = rows.replace(" missing)", ")")
+    ridge = f" with a ridge of l2 = {fit.l2:g}" if fit.l2 else ""
+    r2 = "R2" if fit.design.intercept else "R2 about zero"
     lines = [
+        Text(f"{fit.design.target}: least squares{ridge}"),
+        Text(_rows(fit.tally)),
         Text(
-            f"{fit.design.target}: least squares"
-            + (f" with a ridge of l2 = {fit.l2:g}" * bool(fit.l2))
-        ),
-        Text(rows),
-        Text(
-            f"{'R2' if fit.design.intercept else 'R2 about zero'} = {fit.r2:.6f}   "
-            f"sigma = {number(fit.sigma)} on {fit.df_resid:,.0f} degrees of freedom"
+            f"{r2} = {fit.r2:.6f}   sigma = {number(fit.sigma)} on "
+            f"{fit.df_resid:,.0f} degrees of freedom"
         ),
     ]
     if fit.test is not None:
@@ -57,6 +47,16 @@ def _head(fit: Fit) -> list[Text]:
             )
         )
     return lines
+
+
+def _rows(tally: Tally) -> str:
+    """How many rows were used, and why the others were not."""
+    reasons = [f"no {name} in {count:,}" for name, count in tally.missing.items()]
+    if tally.n_weightless:
+        reasons.append(f"weight zero in {tally.n_weightless:,}")
+    used = f"{tally.n_used:,} of {tally.n_read:,} rows used"
+    dropped = tally.n_read - tally.n_used
+    return f"{used}, {dropped:,} dropped: {', '.join(reasons)}" if dropped else used
 
 
 def _two_answers(fit: Fit) -> Table:

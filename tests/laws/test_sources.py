@@ -122,14 +122,19 @@ def test_split_covers_each_row_once_in_order(source, parts):
     pieces = source.split(parts)
     assert len(pieces) == parts
     right_numbers, right_values = expected(source)
-    seen = [whole(piece) for piece in pieces if piece.height()]
+    seen = [chunk for piece in pieces for chunk in chunks(piece)]
     np.testing.assert_array_equal(np.concatenate([n for n, _ in seen]), right_numbers)
     np.testing.assert_array_equal(np.concatenate([v for _, v in seen]), right_values)
-    assert sum(piece.height() for piece in pieces) == len(right_numbers)
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 10])
+def test_a_part_is_as_high_as_the_rows_it_holds(source, parts):
+    for piece in source.split(parts):
+        assert piece.height() == len(whole(piece)[0])
 
 
 def test_parts_split_again_and_keep_their_row_numbers(source):
-    numbers = [whole(p)[0] for part in source.split(3) for p in part.split(4) if p.height()]
+    numbers = [whole(p)[0] for part in source.split(3) for p in part.split(4)]
     np.testing.assert_array_equal(np.concatenate(numbers), expected(source)[0])
 
 
@@ -173,21 +178,20 @@ def test_a_share_that_leaves_a_side_empty_is_refused(share):
         hold_out(Frame(table()), share, shuffle=False, seed=0)
 
 
-@pytest.mark.parametrize(
-    "given_as",
-    [
-        lambda f: f,
-        lambda f: f.to_pandas(use_pyarrow_extension_array=False) if False else f.lazy().collect(),
-        lambda f: (f.select("a", "b").to_numpy(), f["y"].to_numpy()),
-        lambda f: (f.select("a", "b").to_numpy(), f["y"].to_numpy()[:, None]),
-        lambda f: (torch.from_numpy(f.select("a", "b").to_numpy().copy()), torch.from_numpy(
-            f["y"].to_numpy().copy())),
-        lambda f: (f.select("a", "b"), f["y"]),
-    ],
-)
-def test_what_users_hand_over_becomes_the_same_rows(given_as):
-    seen = whole(open_source(given_as(table())))[1]
-    np.testing.assert_array_equal(seen, expected(Frame(table()))[1])
+@pytest.mark.parametrize("kind", ["frame", "flat", "column", "tensors", "frame and series"])
+def test_what_users_hand_over_becomes_the_same_rows(kind):
+    x, y = table().select("a", "b"), table()["y"]
+    data = {
+        "frame": table(),
+        "flat": (x.to_numpy(), y.to_numpy()),
+        "column": (x.to_numpy(), y.to_numpy()[:, None]),
+        "tensors": (torch.tensor(x.to_numpy()), torch.tensor(y.to_numpy())),
+        "frame and series": (x, y),
+    }[kind]
+    source = open_source(data)
+    pieces = list(chunks(source, columns=tuple(source.schema())))
+    values = np.concatenate([values for _, values in pieces])
+    np.testing.assert_array_equal(values, expected(Frame(table()))[1])
 
 
 def test_a_pandas_frame_is_read_too():
