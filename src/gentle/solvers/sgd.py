@@ -68,6 +68,8 @@ def _minibatches(
     problem: Streamed, batch: Batch, size: int, shuffle: torch.Generator
 ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
     """(u, v, mass) of the rows of a batch in shuffled handfuls."""
+    if not len(batch.x):
+        return  # a split of nothing is one piece, of no rows
     u, v = problem.coordinates.apply(batch)
     for rows in torch.randperm(len(u), generator=shuffle).split(size):
         mass = None if batch.mass is None else batch.mass[rows]
