@@ -70,12 +70,15 @@ def certify(problem: Quadratic, theta: Floats) -> Certificate:
     jacobian = coordinates.jacobian()
     scale = coordinates.target_scale[0]
     step = problem.distance(theta)
-    rounding = np.abs(jacobian) @ problem.rounding[:, 0] * scale
     exact = coordinates.coef(problem.minimiser)[:, 0]
+    rounding = np.abs(jacobian) @ problem.rounding[:, 0] * scale + _conversion(problem, exact)
     distance = np.abs(jacobian @ step[:, 0]) * scale + rounding
     yardstick, unit = _yardstick(problem, jacobian, exact)
     gap = float(((problem.factor @ step) ** 2).sum()) / (2 * problem.total) * scale**2
-    return Certificate(distance, rounding, yardstick, np.abs(exact), unit, gap)
+    size = yardstick if unit == "relative" else np.abs(exact)
+    for values in (distance, rounding, yardstick, size):
+        values.flags.writeable = False
+    return Certificate(distance, rounding, yardstick, size, unit, gap)
 
 
 def sigma2(problem: Quadratic) -> float:
@@ -87,14 +90,23 @@ def sigma2(problem: Quadratic) -> float:
 
 def covariance(problem: Quadratic) -> Floats:
     """sigma^2 (X'WX)^-1 of the coefficients in the user's units, (q, q): Gauss 1823."""
-    jacobian = problem.coordinates.jacobian()
-    return np.asarray(sigma2(problem) * (jacobian @ problem.inverse @ jacobian.T))
+    root = problem.coordinates.jacobian() @ problem.inverse_root
+    return np.asarray(sigma2(problem) * (root @ root.T))
 
 
 def noise_free(problem: Quadratic) -> bool:
     """Whether the residuals are no larger than the rounding of the target."""
-    floor = (64 * EPSILON) ** 2 * (problem.tss[0] + _level(problem) ** 2 * problem.total)
+    floor = (8 * EPSILON) ** 2 * (problem.tss[0] + _level(problem) ** 2 * problem.total)
     return bool(problem.rss[0] <= floor)
+
+
+def _conversion(problem: Quadratic, exact: Floats) -> Floats:
+    """What the last step may round, from coordinates to the user's units, (q,)."""
+    rounded = np.abs(exact)
+    if problem.coordinates.intercept:
+        rounded[0] += np.abs(problem.coordinates.centre) @ rounded[1:]
+        rounded[0] += abs(problem.coordinates.target_centre[0])
+    return np.asarray((4 + np.sqrt(len(exact))) * EPSILON * rounded)
 
 
 def _level(problem: Quadratic) -> float:

@@ -66,7 +66,8 @@ class Plain:
         return self.encode_x(frame), _numbers(frame.select(self.target))
 
     def encode_x(self, frame: pl.DataFrame) -> Floats:
-        return _numbers(frame.select(list(self._columns())))
+        columns = list(self._columns())
+        return _numbers(frame.select(columns)) if columns else np.empty((frame.height, 0))
 
     def _columns(self) -> Iterator[pl.Expr]:
         for feature in self.features:
@@ -217,8 +218,9 @@ class _Sieve:
 
     def finite(self, names: Sequence[str], values: Floats) -> None:
         """Leave out rows of values (n, m) with a NaN; refuse an infinity."""
-        if np.isfinite(values.sum()):  # one number that is not finite spoils the sum
-            return
+        with np.errstate(invalid="ignore", over="ignore"):
+            if np.isfinite(values.sum()):  # one number that is not finite spoils the sum
+                return
         for name, column in zip(names, values.T, strict=True):
             infinite = np.isinf(column) & self.keep
             if infinite.any():
@@ -235,7 +237,7 @@ class _Sieve:
         below = values < 0
         if below.any():
             raise GentleError(
-                f"weights must be 0 or more, but '{name}' of {self._where} is "
+                f"weights and frequencies must be 0 or more, but '{name}' of {self._where} is "
                 f"{values[below][0]:g} in row {self._first(below)}"
             )
         zero = (values == 0) & self.keep
@@ -339,19 +341,19 @@ def _from_columns(
 ) -> Design:
     schema = source.schema()
     if target is None:
-        if not isinstance(source, Arrays) or len(rest := set(source.other) - set(extra)) != 1:
-            raise GentleError(
-                f"which column of {source.name} is the target? Name it with target=, or give a "
-                f"formula such as '{list(schema)[-1]} ~ .'"
-            )
-        (target,) = rest
+        raise GentleError(
+            f"which column of {source.name} is the target? Name it with target=, or give a formula "
+            f"such as '{list(schema)[-1]} ~ .'"
+        )
     if features is None:
         features = [name for name in schema if name != target and name not in extra]
     for name in features:
         if name not in schema:
             raise GentleError(f"{source.name} has no column '{name}': {near(name, schema)}")
-    _refuse_types(source, (target, *features, *extra))
-    _refuse_text(source, target)
+    if target in features:
+        raise GentleError(f"the target '{target}' is among the features: it would explain itself")
+    refuse_other_than_numbers(source, target)
+    _refuse_types(source, (*features, *extra))
     levels = {name: _levels(source, name) for name in features if _is_text(schema[name])}
     encoder = Plain(target, tuple(features), levels, intercept)
     return Design(encoder, tuple(features), (target,), levels, missing=missing)
@@ -365,13 +367,25 @@ def _from_formula(source: Source, text: str, extra: Sequence[str], missing: Miss
     parsed = wilkinson.parse(text, visible)
     _refuse_types(source, parsed.columns)
     for name in parsed.target_columns:
-        _refuse_text(source, name)
+        refuse_other_than_numbers(source, name)
     levels = {name: _levels(source, name) for name in parsed.columns if _is_text(schema[name])}
-    rows = source.height() if parsed.learns else HEAD_ROWS
-    chunk = next(iter(source.scan(parsed.columns, max(1, rows))))
-    chunk = _Sieve(chunk.rows, source.name, "drop").complete(chunk, parsed.columns)
+    if overlap := set(parsed.target_columns) & set(parsed.feature_columns):
+        raise GentleError(f"{listed(overlap)} stands on both sides of '~' in '{text}'")
+    chunk = _complete_rows(source, parsed.columns, all_rows=parsed.learns)
     encoder = wilkinson.learn(parsed, _with_levels(chunk, levels, source.name))
     return Design(encoder, parsed.feature_columns, parsed.target_columns, levels, missing=missing)
+
+
+def _complete_rows(source: Source, columns: Sequence[str], *, all_rows: bool) -> Chunk:
+    """The rows without a missing value in these columns: all of them, or a few."""
+    pieces = []
+    for chunk in source.scan(columns, rows_per_batch(1)):
+        pieces.append(_Sieve(chunk.rows, source.name, "drop").complete(chunk, columns))
+        if not all_rows:
+            break
+    tables = [piece.table for piece in pieces if isinstance(piece.table, pl.DataFrame)]
+    whole = Chunk(np.concatenate([piece.rows for piece in pieces]), pl.concat(tables))
+    return whole if all_rows else Chunk(whole.rows[:HEAD_ROWS], tables[0].head(HEAD_ROWS))
 
 
 def _levels(source: Source, name: str) -> tuple[str, ...]:
@@ -405,19 +419,18 @@ def _levels(source: Source, name: str) -> tuple[str, ...]:
     return tuple(sorted(seen))
 
 
-def _refuse_text(source: Source, name: str) -> None:
-    """Raises GentleError where the target holds text, with the first row that does."""
+def refuse_other_than_numbers(source: Source, name: str) -> None:
+    """Raises GentleError where a column that must be numbers is not, with the first row that shows it."""
+    _refuse_types(source, [name])
     if not _is_text(source.schema()[name]):
         return
+    where = f"column '{name}' of {source.name} must be numbers, but is text"
     for rows, table in source.scan([name], rows_per_batch(1)):
         assert isinstance(table, pl.DataFrame)
         for row, text in zip(rows, table[name].cast(pl.String), strict=True):
             if text is not None and not _is_number(text):
-                raise GentleError(
-                    f"the target must be numbers, but column '{name}' of {source.name} is text: "
-                    f"'{text}' in row {row + 1:,}"
-                )
-    raise GentleError(f"the target must be numbers, but column '{name}' of {source.name} is text")
+                raise GentleError(f"{where}: '{text}' in row {row + 1:,}")
+    raise GentleError(where)
 
 
 def _refuse_types(source: Source, names: Sequence[str]) -> None:
@@ -452,8 +465,6 @@ def _is_number(text: str) -> bool:
 
 def _numbers(frame: pl.DataFrame) -> Floats:
     """A frame of numbers and truths as a row-major matrix."""
-    if frame.width == 0:
-        return np.empty((frame.height, 0))
     return np.ascontiguousarray(frame.select(pl.all().cast(pl.Float64)).to_numpy())
 
 

@@ -59,6 +59,7 @@ def drive(
     stop: Stop = "interrupted"
     try:
         for state in solver.steps(problem, start):
+            state.theta.flags.writeable = False
             seen = judge(state.theta)
             seconds = time.perf_counter() - began
             trace.append(Progress(state.passes, seconds, state.value, seen.within, state.theta))

@@ -29,8 +29,8 @@ def written_folder(path: Path) -> Iterator[Path]:
 
     Raises GentleError where nothing can be written there.
     """
-    made = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:
+        made = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=".part-", dir=path))
     except OSError as error:

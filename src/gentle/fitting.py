@@ -20,7 +20,7 @@ from gentle.penalties import Ridge
 from gentle.problem import Dependent, Quadratic, Streamed, reduce
 from gentle.result import INTERCEPT, Fit
 from gentle.solvers import SGD, State
-from gentle.sources import Source, hold_out, open_source, with_columns
+from gentle.sources import Source, hold_out, open_source, pair_target, with_columns
 from gentle.statistics import Moments, Opening, Sample, Score, Tally, Triangle
 from gentle.verdict import Cause, Verdict, distance, verdict
 
@@ -33,6 +33,7 @@ SAMPLE_ROWS = (
 SAMPLE_ROWS_PER_COLUMN = 8
 HELD_BYTES = 2**28
 MAX_PASSES = 100
+LARGEST = 1e140  # of a number, and of its inverse
 MOST_TERMS = 3  # of a combination that is written out
 
 
@@ -88,8 +89,14 @@ def fit(
             where, and the way out.
     """
     source = open_source(data, names)
+    if formula is None and target is None:
+        target = pair_target(data)
     source, weight_column = _beside(source, "(weights)", weights)
     source, frequency_column = _beside(source, "(frequencies)", frequencies)
+    tested: Source | None = None
+    if test is not None:
+        _check_seed(seed)
+        source, tested = hold_out(source, test, shuffle=shuffle, seed=seed)
     design = learn_design(
         source,
         formula,
@@ -100,9 +107,6 @@ def fit(
         frequencies=frequency_column,
         missing=missing,
     )
-    tested: Source | None = None
-    if test is not None:
-        source, tested = hold_out(source, test, shuffle=shuffle, seed=seed)
     found = fit_rows(
         Rows(source, design),
         l2=l2,
@@ -135,6 +139,7 @@ def fit_rows(
 ) -> Fit:
     """Fit rows whose design is known; see `fit` for the arguments."""
     _check_options(solver=solver, tol=tol, rank=rank)
+    _check_seed(seed)
     penalty = Ridge(l2)
     design = rows.design
     walked = _held(rows) if solver == "sgd" else rows
@@ -169,6 +174,11 @@ def _check_options(*, solver: str, tol: float, rank: str) -> None:
         raise GentleError(f"tol must be a number above 0, in standard errors, and is {tol}")
 
 
+def _check_seed(seed: int) -> None:
+    if not 0 <= seed < 2**63:
+        raise GentleError(f"a seed must be a whole number from 0 to 2^63 - 1, and is {seed}")
+
+
 def _check_rows(tally: Tally, rows: Rows) -> None:
     """Raises GentleError where nothing is left to fit, and says what became of the rows."""
     if not rows.design.names and not rows.design.intercept:
@@ -198,9 +208,25 @@ def least_squares(rows: Rows, *, l2: float) -> Quadratic:
 def _reduced(moments: Moments, rows: Divisible, design: Design, l2: float) -> Quadratic:
     """From the cross-products, or where these lose too many digits from the rows, read again."""
     triangle = moments.triangle()
+    _check_sizes(triangle, design)
     if triangle.distinctness().min(initial=1.0) < DISTINCT:
         triangle = fold(Triangle.zero(triangle.coordinates), rows)
     return reduce(triangle, intercept=design.intercept, l2=l2)
+
+
+def _check_sizes(triangle: Triangle, design: Design) -> None:
+    """Raises GentleError for numbers whose squares float64 cannot hold."""
+    units = triangle.coordinates
+    sizes = dict(zip(design.names, zip(units.centre, units.scale, strict=True), strict=True))
+    sizes[design.target] = (units.target_centre[0], units.target_scale[0])
+    sizes["the sum of the weights"] = (0.0, triangle.total)
+    for name, (centre, scale) in sizes.items():
+        if not (1 / LARGEST <= scale <= LARGEST and abs(centre) <= LARGEST):
+            size = max(abs(centre), scale)
+            raise GentleError(
+                f"{name} has values of about {size:.1e}, whose squares are beyond float64: give it in "
+                "another unit"
+            )
 
 
 def _dropped(problem: Quadratic, rows: Rows, rank: str) -> dict[str, str]:
@@ -226,7 +252,9 @@ def _dropped(problem: Quadratic, rows: Rows, rank: str) -> dict[str, str]:
 def _combination(dependent: Dependent, names: Sequence[str]) -> str:
     """A linear combination for print: '2 * a + 1', or 'constant'."""
     if not dependent.on:
-        return "constant" if dependent.constant else "zero in every row"
+        return (
+            "constant, to the rounding of its values" if dependent.constant else "zero in every row"
+        )
     if len(dependent.on) > MOST_TERMS:
         return f"a combination of {listed((names[j] for j in dependent.on), most=4)}"
     terms = [
@@ -328,8 +356,6 @@ def _verdict(
     certificate: Certificate, names: tuple[str, ...], tol: float, outcome: Outcome | None
 ) -> Verdict:
     if outcome is None:
-        apart = distance(certificate, names)
-        return Verdict(
-            "exact only", f"The exact answer, as far as rounding can have moved it: {apart}."
-        )
+        moved = distance(certificate, names)
+        return Verdict("exact only", f"The exact answer; rounding can have moved it by {moved}.")
     return verdict(certificate, names, tol, CAUSES[outcome.stop])

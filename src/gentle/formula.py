@@ -18,7 +18,8 @@ import pandas as pd
 import polars as pl
 from formulaic import Formula, ModelSpec
 from formulaic.errors import FormulaicError
-from formulaic.parser.types import Factor, Term
+from formulaic.parser.algos.tokenize import tokenize
+from formulaic.parser.types import Factor, Term, Token
 
 from gentle.batch import Floats
 from gentle.errors import GentleError, near
@@ -47,12 +48,15 @@ LEARNED = ("C", "bs", "cc", "center", "cr", "cs", "poly", "scale", "standardize"
 CONTRASTS = ("diff", "helmert", "poly", "sum", "treatment")  # as contr.sum, inside C()
 FUNCTIONS = ("I", *LEARNED, *ELEMENTWISE)  # each of ELEMENTWISE also as np.name
 LARGEST_POWER = 64
+LARGEST_BASIS = 100  # columns of one spline or polynomial
+LARGEST_INTERACTION = 4  # in (a + b + c)**4
+MOST_PRODUCTS = 10  # a * b doubles the terms: each factor more doubles them again
 LONGEST_FORMULA = 100_000  # characters
 
 _QUOTED = re.compile(r"`([^`]*)`")
 _NODES = (
     ast.Expression, ast.BinOp, ast.UnaryOp, ast.Compare, ast.Call, ast.Name, ast.Load,
-    ast.Constant, ast.keyword, ast.Tuple, ast.List, ast.Attribute,
+    ast.Constant, ast.keyword, ast.Attribute,
     ast.operator, ast.unaryop, ast.cmpop,
 )  # fmt: skip
 
@@ -66,6 +70,7 @@ class Parsed:
     target_columns: tuple[str, ...]  # the source's columns left of the ~, in the source's order
     feature_columns: tuple[str, ...]  # those right of it
     learns: bool  # whether a function of it has a state that comes from the data
+    coded: frozenset[str]  # columns that stand alone in C(): their integers are names of levels
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -82,6 +87,7 @@ class Wilkinson:
     names: tuple[str, ...]  # columns of x, the constant not among them
     intercept: bool
     spec: Any  # formulaic's ModelSpecs
+    coded: frozenset[str]
 
     def encode(self, frame: pl.DataFrame) -> tuple[Floats, Floats]:
         """(x, y) of complete rows: (n, p) and (n, 1)."""
@@ -96,7 +102,7 @@ class Wilkinson:
         return x[:, 1:] if self.intercept else x
 
     def _side(self, spec: ModelSpec, frame: pl.DataFrame) -> Floats:
-        table = _pandas(frame)
+        table = _pandas(frame, self.coded)
         with np.errstate(all="ignore"):  # log(-1) is a missing value and is counted as one
             matrix = spec.get_model_matrix(table, context=ELEMENTWISE | {"np": _Numpy})
         # A formula of the constant alone has no column that would tell formulaic the height.
@@ -113,7 +119,10 @@ def parse(text: str, schema: Schema) -> Parsed:
     if len(text) > LONGEST_FORMULA:
         raise GentleError(f"the formula has {len(text):,} characters: give columns with features=")
     try:
+        _refuse_explosions(text)
         formula = Formula(text, _context={"__formulaic_variables_available__": list(schema)})
+    except GentleError:
+        raise
     except (FormulaicError, SyntaxError, RecursionError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise GentleError(f"'{text}' is not a formula that can be read: {reason}") from None
@@ -122,10 +131,10 @@ def parse(text: str, schema: Schema) -> Parsed:
         raise GentleError(f"'{text}' must have the form 'target ~ a + b', with one '~' and no '|'")
     if len(list(left)) != 1:
         raise GentleError(f"'{text}' must have one target to the left of '~'")
-    target_columns, target_functions = _names_used(left, schema, text)
-    feature_columns, functions = _names_used(right, schema, text)
+    target_columns, target_functions, _ = _names_used(left, schema, text)
+    feature_columns, functions, coded = _names_used(right, schema, text)
     learns = bool((functions | target_functions) & set(LEARNED))
-    return Parsed(text, formula, target_columns, feature_columns, learns)
+    return Parsed(text, formula, target_columns, feature_columns, learns, frozenset(coded))
 
 
 def learn(parsed: Parsed, frame: pl.DataFrame) -> Wilkinson:
@@ -136,8 +145,12 @@ def learn(parsed: Parsed, frame: pl.DataFrame) -> Wilkinson:
     try:
         with np.errstate(all="ignore"):
             matrices = parsed.formula.get_model_matrix(
-                _pandas(frame), context=ELEMENTWISE | {"np": _Numpy}, na_action="ignore"
+                _pandas(frame, parsed.coded),
+                context=ELEMENTWISE | {"np": _Numpy},
+                na_action="ignore",
             )
+        for side in (matrices.lhs, matrices.rhs):
+            np.asarray(side, dtype=np.float64)
     except (FormulaicError, ArithmeticError, LookupError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise GentleError(f"'{parsed.text}' cannot be evaluated on these data: {reason}") from None
@@ -147,7 +160,8 @@ def learn(parsed: Parsed, frame: pl.DataFrame) -> Wilkinson:
     if len(targets) != 1:
         raise GentleError(f"the target of '{parsed.text}' must be one column of numbers")
     intercept = columns[:1] == ("Intercept",)
-    return Wilkinson(parsed.text, targets[0], columns[int(intercept) :], intercept, spec)
+    names = columns[int(intercept) :]
+    return Wilkinson(parsed.text, targets[0], names, intercept, spec, parsed.coded)
 
 
 class _Numpy:
@@ -162,24 +176,46 @@ def _is_terms(side: Any) -> bool:
     return all(isinstance(term, Term) for term in side)
 
 
-def _pandas(frame: pl.DataFrame) -> pd.DataFrame:
-    """The frame for formulaic: numbers as numpy has them, text as categories with all its levels."""
-    return pd.DataFrame({column.name: _pandas_column(column) for column in frame})
+def _refuse_explosions(text: str) -> None:
+    """Raises GentleError for products of terms that would take for ever to write out."""
+    products = 0
+    tokens = list(tokenize(text))
+    for token, after in zip(tokens, [*tokens[1:], None], strict=True):
+        if token.kind is not Token.Kind.OPERATOR:
+            continue
+        products += token.token in ("*", "/", "%in%")
+        if token.token in ("**", "^"):
+            power = after.token if after is not None else ""
+            if not power.isdigit() or int(power) > LARGEST_INTERACTION:
+                raise GentleError(
+                    f"'{text}' raises a sum to the power '{power}': interactions of at most "
+                    f"{LARGEST_INTERACTION} columns can be written so"
+                )
+    if products > MOST_PRODUCTS:
+        raise GentleError(f"'{text}' has {products} products: at most {MOST_PRODUCTS} are allowed")
 
 
-def _pandas_column(column: pl.Series) -> Any:
+def _pandas(frame: pl.DataFrame, coded: frozenset[str]) -> pd.DataFrame:
+    """The frame for formulaic: numbers as float64, text as categories with all its levels."""
+    return pd.DataFrame({column.name: _pandas_column(column, coded) for column in frame})
+
+
+def _pandas_column(column: pl.Series, coded: frozenset[str]) -> Any:
     if isinstance(column.dtype, pl.Enum):
         codes = column.to_physical().to_numpy().astype(np.int64)
         return pd.Categorical.from_codes(codes, pd.Index(column.dtype.categories.to_list()))
-    return column.to_numpy()
+    if column.name in coded and (column.dtype.is_integer() or column.dtype == pl.Boolean):
+        return column.to_numpy()
+    return column.cast(pl.Float64).to_numpy()  # small integers would wrap around in arithmetic
 
 
 def _names_used(
     terms: Iterable[Term], schema: Schema, text: str
-) -> tuple[tuple[str, ...], set[str]]:
-    """(columns, functions) that the terms of a formula name; anything else is refused."""
+) -> tuple[tuple[str, ...], set[str], set[str]]:
+    """(columns, functions, coded) that the terms of a formula name; anything else is refused."""
     columns: set[str] = set()
     functions: set[str] = set()
+    coded: set[str] = set()
     factors: list[Factor] = [factor for term in terms for factor in term.factors]
     for factor in factors:
         method = factor.eval_method.value
@@ -189,11 +225,16 @@ def _names_used(
             found = _Reading(factor.expr, text)
             columns |= found.columns
             functions |= found.functions
+            coded |= found.coded
+    if "Intercept" in columns:
+        raise GentleError(
+            f"'{text}' names a column 'Intercept', which is what formulas call the constant: rename it"
+        )
     for name in sorted(columns - set(schema)):
         raise GentleError(
             f"'{text}' names a column '{name}' that is not there: {near(name, schema)}"
         )
-    return tuple(name for name in schema if name in columns), functions
+    return tuple(name for name in schema if name in columns), functions, coded
 
 
 class _Reading(ast.NodeVisitor):
@@ -202,6 +243,7 @@ class _Reading(ast.NodeVisitor):
     def __init__(self, expression: str, text: str) -> None:
         self.columns: set[str] = set()
         self.functions: set[str] = set()
+        self.coded: set[str] = set()
         self._text = text
         self._expression = expression
         quoted = _QUOTED.findall(expression)
@@ -232,8 +274,19 @@ class _Reading(ast.NodeVisitor):
                 raise self._refusal(f"{function} takes {arity} argument{'s' * (arity > 1)}")
         if any(keyword.arg is None for keyword in node.keywords):
             raise self._refusal("** has no place in a call")
-        for argument in (*node.args, *(keyword.value for keyword in node.keywords)):
-            self._argument(argument)
+        if function == "C":
+            self._levels_of(node)
+        for name, argument in _arguments(node):
+            if function in LEARNED:
+                self._option(name, argument)
+            else:
+                self.visit(argument)
+
+    def _levels_of(self, node: ast.Call) -> None:
+        if any(keyword.arg == "levels" for keyword in node.keywords) or len(node.args) > 2:
+            raise self._refusal("levels are those of the data: C takes a column and a contrast")
+        if isinstance(node.args[0], ast.Name):
+            self.coded.add(self._quoted.get(node.args[0].id, node.args[0].id))
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
         raise self._refusal(f"'.{node.attr}' reaches into an object")
@@ -245,26 +298,32 @@ class _Reading(ast.NodeVisitor):
     def visit_BinOp(self, node: ast.BinOp) -> None:
         if isinstance(node.op, ast.LShift | ast.RShift | ast.MatMult):
             raise self._refusal("of the operators only + - * / // % ** & | ^ are known")
-        if isinstance(node.op, ast.Pow) and not _small_number(node.right):
-            raise self._refusal(f"a power must be a number of at most {LARGEST_POWER}")
+        if isinstance(node.op, ast.Pow):
+            if not _small_number(node.right, LARGEST_POWER):
+                raise self._refusal(f"a power must be a number of at most {LARGEST_POWER}")
+            if not any(isinstance(part, ast.Name) for part in ast.walk(node.left)):
+                raise self._refusal("a power must be one of a column")
         self.visit(node.left)
         self.visit(node.right)
 
-    def _argument(self, node: ast.expr) -> None:
-        """An argument may also be a text, a truth or a list of them, for levels and options."""
+    def _option(self, name: str | None, node: ast.expr) -> None:
+        """An argument of a function that learns may also be a text, a truth or a list of numbers."""
         if isinstance(node, ast.Constant) and isinstance(node.value, str | bool | None):
             return
+        counts = isinstance(node, ast.Constant) and name in (None, "df", "degree")
+        if counts and not _small_number(node, LARGEST_BASIS):
+            raise self._refusal(f"at most {LARGEST_BASIS} columns can come of one")
         if isinstance(node, ast.List | ast.Tuple):
             for item in node.elts:
-                self._argument(item)
+                self._option("", item)
         elif not self._is_contrast(node):
             self.visit(node)
 
     def _is_contrast(self, node: ast.expr) -> bool:
         """contr.treatment or contr.treatment('base')"""
         if isinstance(node, ast.Call) and self._is_contrast(node.func):
-            for argument in (*node.args, *(keyword.value for keyword in node.keywords)):
-                self._argument(argument)
+            for name, argument in _arguments(node):
+                self._option(name, argument)
             return True
         return (
             isinstance(node, ast.Attribute)
@@ -293,13 +352,20 @@ class _Reading(ast.NodeVisitor):
         )
 
 
-def _small_number(node: ast.expr) -> bool:
+def _arguments(node: ast.Call) -> list[tuple[str | None, ast.expr]]:
+    """The arguments of a call, each with its keyword where it has one."""
+    return [(None, argument) for argument in node.args] + [
+        (keyword.arg, keyword.value) for keyword in node.keywords
+    ]
+
+
+def _small_number(node: ast.expr, most: int) -> bool:
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
         node = node.operand
     return (
         isinstance(node, ast.Constant)
         and isinstance(node.value, int | float)
-        and abs(node.value) <= LARGEST_POWER
+        and abs(node.value) <= most
     )
 
 

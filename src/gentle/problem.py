@@ -110,14 +110,15 @@ class Quadratic:
         return np.asarray(solve_triangular(self.factor, self.rhs))
 
     @cached_property
-    def inverse(self) -> Floats:
-        """(factor'factor)^-1 = H^-1 / W, (q, q)."""
-        root = solve_triangular(self.factor, np.eye(len(self.factor)))
-        return np.asarray(root @ root.T)
+    def inverse_root(self) -> Floats:
+        """factor^-1, (q, q): times its transpose it is H^-1 / W."""
+        return np.asarray(solve_triangular(self.factor, np.eye(len(self.factor))))
 
     @property
     def rss(self) -> Floats:
         """Residual sum of squares of the exact answer, the penalty not among it, (k,)."""
+        if not self.l2:
+            return self.rest
         slopes = self.minimiser[int(self.coordinates.intercept) :]
         penalty = self.l2 * self.total * ((slopes / self.coordinates.scale[:, None]) ** 2).sum(0)
         return np.asarray(np.clip(self.rest - penalty, 0, None))
@@ -141,7 +142,7 @@ class Quadratic:
         entry (Higham 2002, section 7.2), plus the second-order term that cross-products bring.
         """
         r = np.abs(self.factor)
-        inverse = np.abs(solve_triangular(self.factor, np.eye(len(r))))
+        inverse = np.abs(self.inverse_root)
         theta = np.abs(self.minimiser)
         unit = (8 + np.sqrt(len(r)) + np.log2(max(self.n_rows, 2))) * EPSILON
         if self.squared:

@@ -13,7 +13,7 @@ import numpy as np
 from gentle import inference
 from gentle.batch import Floats, rows_per_batch
 from gentle.certificate import Certificate
-from gentle.design import Design
+from gentle.design import Design, refuse_other_than_numbers
 from gentle.driver import Progress
 from gentle.errors import GentleError, near
 from gentle.sources import Arrays, open_source
@@ -145,6 +145,8 @@ class Fit:
             )
         schema = source.schema()
         for name in self.design.columns:
+            if name in schema and name not in self.design.levels:
+                refuse_other_than_numbers(source, name)
             if name not in schema:
                 raise GentleError(
                     f"{source.name} has no column '{name}', which the fit needs: {near(name, schema)}"

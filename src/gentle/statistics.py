@@ -80,8 +80,9 @@ class Moments:
         start = self if self.total else self._around(x, y)
         p = x.shape[1]
         z = np.empty((len(x), len(start.shift)))
-        np.subtract(x, start.shift[:p], out=z[:, :p])
-        np.subtract(y, start.shift[p:], out=z[:, p:])
+        with np.errstate(over="ignore"):
+            np.subtract(x, start.shift[:p], out=z[:, :p])
+            np.subtract(y, start.shift[p:], out=z[:, p:])
         if (start.unit != 1).any():
             z *= start.unit
         mass = None if batch.mass is None else batch.mass.numpy()
@@ -141,8 +142,8 @@ class Moments:
         z = np.concatenate([x, y], axis=1)
         with np.errstate(over="ignore"):
             shift = z.mean(axis=0)
-        shift = np.where(np.isfinite(shift), shift, z[0])
-        largest = np.abs(z - shift).max(axis=0)
+            shift = np.where(np.isfinite(shift), shift, z[0])
+            largest = np.abs(z - shift).max(axis=0)
         extreme = (largest > SAFE) | ((largest < 1 / SAFE) & (largest > 0))
         exponent = np.where(extreme, -np.frexp(largest)[1], 0)
         q = z.shape[1]
@@ -317,12 +318,14 @@ class Score:
 
     @property
     def mse(self) -> float:
-        """Mean squared error."""
-        return self.squares / self.total
+        """Mean squared error; nan without rows."""
+        return self.squares / self.total if self.total else float("nan")
 
     @property
     def r2(self) -> float:
         """1 - squares / squares about the mean of these rows; nan where these do not vary."""
+        if not self.total:
+            return float("nan")
         about_mean = self.spread.second[0, 0] - self.spread.first[0] ** 2 / self.spread.total
         about_mean /= self.spread.unit[0] ** 2
         return 1 - self.squares / about_mean if about_mean > 0 else float("nan")

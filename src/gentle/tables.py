@@ -36,10 +36,12 @@ def _head(fit: Fit) -> list[Text]:
         Text(_rows(fit.tally)),
         Text(
             f"{r2} = {fit.r2:.6f}   sigma = {number(fit.sigma)} on "
-            f"{fit.df_resid:,.0f} degrees of freedom"
+            f"{fit.df_resid:,.0f} degree{'s' * (fit.df_resid != 1)} of freedom"
         ),
     ]
     if fit.test is not None:
+        if not fit.test.n_rows:
+            return [*lines, Text("held out: rows of which none is complete, so there is no score")]
         lines.append(
             Text(
                 f"held out: {fit.test.n_rows:,.0f} rows, mean squared error = "
@@ -105,7 +107,8 @@ def _foot(fit: Fit) -> list[Text]:
         lines.append(Text(f"minimises {fit.objective}; a ridge has no classical standard errors"))
     if fit.trace:
         last = fit.trace[-1]
-        lines.append(Text(f"the descent read the rows {last.passes:g} times"))
+        times = f"{last.passes:g} times" if last.passes != 1 else "once"
+        lines.append(Text(f"the descent read the rows {times}"))
     lines.append(Text(str(fit.verdict), style="bold"))
     return lines
 

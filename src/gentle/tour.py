@@ -31,6 +31,8 @@ REACH = 1.15  # the first column is uniform on (-REACH, REACH)
 TRAIN = 0.75
 EVERY = 5  # steps between two lines of progress
 FEWEST_ROWS = 12
+MOST_ROWS = 10_000_000
+MOST_NOISE = 1e6
 MOST_POINTS_OF_PATH = 400  # points of the path that are drawn
 TOLERANCE = 1e-3  # standard errors
 
@@ -52,16 +54,20 @@ class Options:
     noise: float = 1 / 3
 
     def __post_init__(self) -> None:
-        if self.rows < FEWEST_ROWS:
+        if not FEWEST_ROWS <= self.rows <= MOST_ROWS:
             raise GentleError(
-                f"a tour needs at least {FEWEST_ROWS} rows, and was given {self.rows}"
+                f"a tour takes {FEWEST_ROWS} to {MOST_ROWS:,} rows, and was given {self.rows:,}"
+            )
+        if not 0 <= self.seed < 2**63:
+            raise GentleError(
+                f"a seed must be a whole number from 0 to 2^63 - 1, and is {self.seed}"
             )
         if self.iterations < 1:
             raise GentleError(f"iterations must be 1 or more, and is {self.iterations}")
         if self.batch_size is not None and self.batch_size < 1:
             raise GentleError(f"the batch size must be 1 or more, and is {self.batch_size}")
-        if not 0 <= self.noise < float("inf"):
-            raise GentleError(f"the noise must be a number from 0 up, and is {self.noise}")
+        if not 0 <= self.noise <= MOST_NOISE:
+            raise GentleError(f"the noise must be from 0 to {MOST_NOISE:g}, and is {self.noise}")
         if not 0 < self.learning_rate < float("inf"):
             raise GentleError(
                 f"the learning rate must be a number above 0, and is {self.learning_rate}"

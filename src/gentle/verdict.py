@@ -14,7 +14,7 @@ Cause = Literal[
 ENDINGS: dict[Cause, str] = {
     "not converged": "the descent was stopped before it got there, and more steps bring it nearer",
     "interrupted": "the descent was interrupted on its way",
-    "precision": "what is left between them is the rounding of float64 on columns this collinear",
+    "precision": "what is left between them is rounding, which collinear columns magnify",
     "flat": "the loss is too flat there for its last digits to show the way",
     "wandering": "at a constant rate minibatches keep a descent wandering about the minimum",
 }
@@ -42,22 +42,22 @@ def verdict(certificate: Certificate, names: tuple[str, ...], tol: float, cause:
     """
     apart = distance(certificate, names)
     if certificate.within <= tol:
-        return Verdict("agree", f"The two answers agree: {apart}.")
-    return Verdict(cause, f"The two answers differ: {apart}; {ENDINGS.get(cause, cause)}.")
+        return Verdict("agree", f"The two answers agree: apart by {apart}.")
+    return Verdict(cause, f"The two answers differ: apart by {apart}; {ENDINGS.get(cause, cause)}.")
 
 
 def distance(certificate: Certificate, names: tuple[str, ...]) -> str:
     """How far apart two answers are, in standard errors and in digits."""
     if not names:
         return "there is no coefficient to compare"
-    digits = f"{certificate.digits:.1f} digits in common"
+    digits = f"{certificate.digits:.1f} digits agree"
     where = names[certificate.furthest]
     if certificate.unit == "relative":
-        return f"at most {certificate.within:.1e} of its size apart, at {where}, {digits}"
+        return f"at most {certificate.within:.1e} of its size, at {where}, {digits}"
     unit = (
         "standard errors" if certificate.unit == "standard errors" else "of the ridge's yardstick"
     )
-    return f"at most {_short(certificate.within)} {unit} apart, at {where}, {digits}"
+    return f"at most {_short(certificate.within)} {unit}, at {where}, {digits}"
 
 
 def _short(value: float) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from gentle.cli.terminal import console, say, working
+from gentle.cli.terminal import INTERRUPTED, console, say, working
 
 
 class WhenMissing(StrEnum):
@@ -90,4 +90,4 @@ def fit(
     console().print(summary(found))
     if found.interrupted:
         say("Interrupted: this is what the descent had reached.")
-        raise typer.Exit(130)
+        raise typer.Exit(INTERRUPTED)

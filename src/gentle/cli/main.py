@@ -5,7 +5,6 @@ Exit codes: 0 when all went well, 2 for input that can be mended, 130 after Ctrl
 
 from __future__ import annotations
 
-import sys
 import warnings
 from typing import Annotated
 
@@ -13,12 +12,9 @@ import typer
 
 from gentle._version import version
 from gentle.cli.fit import fit
-from gentle.cli.terminal import complain, say
+from gentle.cli.terminal import plainly
 from gentle.cli.tour import tour
-from gentle.errors import GentleError, GentleWarning
-
-BAD_INPUT = 2
-INTERRUPTED = 130
+from gentle.errors import GentleWarning
 
 app = typer.Typer(
     name="gentle",
@@ -32,8 +28,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
 )
-app.command()(tour)
-app.command()(fit)
+app.command()(plainly(tour))
+app.command()(plainly(fit))
 
 
 def _show_version(wanted: bool) -> None:
@@ -53,19 +49,6 @@ def _gentle(
 
 
 def main() -> None:
-    """Run the command, and turn what users can mend into a sentence and an exit code."""
+    """Run the command."""
     warnings.simplefilter("ignore", GentleWarning)  # the table says it
-    try:
-        code = app(standalone_mode=False)
-    except GentleError as error:
-        complain(f"gentle: {error}")
-        sys.exit(BAD_INPUT)
-    except KeyboardInterrupt:
-        say("Interrupted before anything was fitted; nothing was written.")
-        sys.exit(INTERRUPTED)
-    except typer.Abort:
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of the pipe has gone, which is no error
-        sys.exit(0)
-    sys.exit(code if isinstance(code, int) else 0)
+    app()

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
+from typing import ParamSpec
 
+import typer
 from rich.console import Console
 from rich.status import Status
 
+from gentle.errors import GentleError
+
+BAD_INPUT = 2
+INTERRUPTED = 130
 MOST_COLUMNS = 100
+P = ParamSpec("P")
 
 
 def console() -> Console:
@@ -29,6 +37,26 @@ def say(sentence: str) -> None:
 def complain(sentence: str) -> None:
     """An error, in red where there are colours."""
     Console(stderr=True, highlight=False, soft_wrap=True).print(sentence, style="red", markup=False)
+
+
+def plainly(command: Callable[P, None]) -> Callable[P, None]:
+    """A command that ends as a person expects: a sentence and exit code 2 for what can be mended,
+    a sentence and 130 after Ctrl-C, silence where the reader of a pipe has gone."""
+
+    @wraps(command)
+    def ended(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except GentleError as error:
+            complain(f"gentle: {error}")
+            raise typer.Exit(BAD_INPUT) from None
+        except KeyboardInterrupt:
+            say("Interrupted before there was a result; nothing was left behind.")
+            raise typer.Exit(INTERRUPTED) from None
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    return ended
 
 
 @contextmanager

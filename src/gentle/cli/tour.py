@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from gentle.cli.terminal import console, say, working
+from gentle.cli.terminal import console, working
 
 
 def tour(
@@ -70,12 +70,8 @@ def tour(
         last[:] = ["step" if isinstance(part, Output) and part.text.startswith("step") else ""]
 
     options = Options(rows, seed, learning_rate, iterations, batch_size, noise)
-    try:
-        with nullcontext() if no_pictures else written_folder(out) as folder:
-            tell(options, Story(show), folder)
-    except KeyboardInterrupt:
-        say("Interrupted; no picture and no page was left behind.")
-        raise typer.Exit(130) from None
+    with nullcontext() if no_pictures else written_folder(out) as folder:
+        tell(options, Story(show), folder)
     if not no_pictures:
         screen.print()
         screen.print(f"Pictures and page: {out / 'index.html'}", markup=False)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import polars as pl
 
 from gentle.batch import Floats
-from gentle.errors import GentleError
+from gentle.errors import GentleError, listed
 from gentle.sources.source import Chunk, Matrix, Schema, bounds, numbered
 
 Numbers = npt.NDArray[np.number]
@@ -35,6 +35,11 @@ class Arrays:
         if len(self.names) != self.x.shape[1]:
             raise GentleError(
                 f"{len(self.names)} names were given for {self.x.shape[1]} columns of X"
+            )
+        known = (*self.names, *self.other)
+        if twice := sorted({name for name in known if known.count(name) > 1}):
+            raise GentleError(
+                f"each column needs a name of its own, and two are called {listed(twice)}"
             )
         for name, column in self.other.items():
             if column.shape != (len(self.x),):

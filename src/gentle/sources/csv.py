@@ -19,7 +19,9 @@ def read(path: Path) -> pl.DataFrame:
     Raises GentleError for a file that is not a table with a header.
     """
     _check_header(path)
-    frame = pl.read_csv(path, infer_schema_length=None, null_values=MISSING)
+    frame = pl.read_csv(
+        path, infer_schema_length=None, null_values=MISSING, try_parse_dates=True, glob=False
+    )
     if frame.to_series(frame.width - 1).null_count():  # a short row ends in nulls
         _check_lengths(path, frame.width)
     return frame.with_columns(_as_numbers(column) for column in frame if column.dtype == pl.String)
@@ -28,7 +30,9 @@ def read(path: Path) -> pl.DataFrame:
 def scan(path: Path) -> pl.LazyFrame:
     """The file as a plan, for one that is read in pieces."""
     _check_header(path)
-    return pl.scan_csv(path, infer_schema_length=100_000, null_values=MISSING)
+    return pl.scan_csv(
+        path, infer_schema_length=100_000, null_values=MISSING, try_parse_dates=True, glob=False
+    )
 
 
 def explain(path: Path, error: Exception) -> GentleError:
@@ -48,6 +52,11 @@ def _check_header(path: Path) -> None:
         raise GentleError(
             f"{path} needs a first line with the names of its columns, "
             f"and that line holds numbers: {', '.join(names[:6])}"
+        )
+    other = [mark for mark in ";\t|" if len(names) == 1 and mark in names[0]]
+    if other:
+        raise GentleError(
+            f"{path} separates its columns with {other[0]!r}, and commas are needed: save it with commas"
         )
     empty = [str(at + 1) for at, name in enumerate(names) if not name.strip()]
     if empty:

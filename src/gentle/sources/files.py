@@ -58,27 +58,34 @@ def read_file(path: str | Path) -> Frame | File:
     Raises GentleError for a file that is not there, is empty or cannot be read, in one sentence.
     """
     path = Path(path)
-    reader = READERS.get(path.suffix.lower())
-    if path.is_dir():
-        raise GentleError(f"{path} is a directory: a file is needed, ending in {_endings()}")
-    if not path.exists():
-        raise GentleError(f"there is no file {path}{_alternatives(path)}")
-    if reader is None:
-        raise GentleError(f"{path} must end in {_endings()}: the ending says how it is read")
     try:
-        size = path.stat().st_size
-        if size == 0:
-            raise GentleError(f"{path} is empty: not one byte stands in it")
+        size = _checked_size(path)
+        reader = READERS[path.suffix.lower()]
         if size > SMALL_FILE:
             return File(path, reader.scan(path))
         source = Frame(reader.read(path), path.name)
     except pl.exceptions.PolarsError as error:
-        raise reader.explain(path, error) from None
+        raise READERS[path.suffix.lower()].explain(path, error) from None
     except OSError as error:
         raise GentleError(f"{path} cannot be read: {error.strerror or error}") from None
     if source.height() == 0:
         raise GentleError(f"{path} has columns but no rows: there is nothing to fit")
     return source
+
+
+def _checked_size(path: Path) -> int:
+    """The size of a file in bytes; raises GentleError where there is none that can be read."""
+    if path.is_dir():
+        raise GentleError(f"{path} is a directory: a file is needed, ending in {_endings()}")
+    if not path.exists():
+        raise GentleError(f"there is no file {path}{_alternatives(path)}")
+    if path.suffix.lower() not in READERS:
+        raise GentleError(f"{path} must end in {_endings()}: the ending says how it is read")
+    if not path.is_file():
+        raise GentleError(f"{path} is not a file that can be read twice: copy it to one first")
+    if (size := path.stat().st_size) == 0:
+        raise GentleError(f"{path} is empty: not one byte stands in it")
+    return size
 
 
 def _endings() -> str:

@@ -36,6 +36,11 @@ def open_source(data: Any, names: Sequence[str] | None = None) -> Source:
     )
 
 
+def pair_target(data: Any) -> str | None:
+    """The name of y where the data are a pair (X, y)."""
+    return _name_of(data[1]) if isinstance(data, tuple) and len(data) == 2 else None
+
+
 def with_columns(source: Source, columns: dict[str, Any]) -> Source:
     """The source with more columns, such as weights that were given as an array."""
     arrays = {name: _array(column) for name, column in columns.items()}
@@ -57,7 +62,7 @@ def with_columns(source: Source, columns: dict[str, Any]) -> Source:
 
 def _pair(x: Any, y: Any, names: Sequence[str] | None) -> Source:
     """X and y: the target is called by its own name where it has one, else 'y'."""
-    target = str(getattr(y, "name", None) or "y")
+    target = _name_of(y)
     y = _array(y)
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
@@ -71,6 +76,10 @@ def _pair(x: Any, y: Any, names: Sequence[str] | None) -> Source:
         return with_columns(Frame(frame), {target: y})
     x = _array(x)
     return Arrays(x, _names(x, names), {target: y})
+
+
+def _name_of(y: Any) -> str:
+    return str(getattr(y, "name", None) or "y")
 
 
 def _is_frame(data: Any) -> bool:
@@ -89,6 +98,8 @@ def _frame(data: Any) -> pl.DataFrame:
 
 def _array(data: Any) -> Numbers:
     """Numbers as a numpy array, without a copy where the memory can be shared."""
+    if isinstance(data, np.ma.MaskedArray):
+        return np.asarray(np.ma.filled(data.astype(np.float64), np.nan))
     return np.asarray(data.detach().cpu() if hasattr(data, "detach") else data)
 
 
