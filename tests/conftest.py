@@ -8,9 +8,13 @@ import sys
 import zipfile
 from pathlib import Path
 
-import polars as pl
-import pytest
-from hypothesis import HealthCheck, settings
+# Each worker has a core to itself: threads that wait for each other only slow the suite down.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+import polars as pl  # noqa: E402
+import pytest  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
 
 SUPPRESSED = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
 COMMON = {"deadline": None, "derandomize": True, "suppress_health_check": SUPPRESSED}

@@ -82,10 +82,8 @@ class Imports(ast.NodeVisitor):
 
     def visit_ImportFrom(self, node):
         assert node.level == 0, f"line {node.lineno}: imports name the package"
-        if node.module == "gentle":
-            names = [f"gentle.{name.name}" for name in node.names]
-        else:
-            names = [node.module]
+        whole = node.module == "gentle"
+        names = [f"gentle.{name.name}" for name in node.names] if whole else [node.module]
         self.found.extend((node.lineno, name, self._where[-1]) for name in names)
 
 

@@ -71,7 +71,9 @@ def certify(problem: Quadratic, theta: Floats) -> Certificate:
     scale = coordinates.target_scale[0]
     step = problem.distance(theta)
     exact = coordinates.coef(problem.minimiser)[:, 0]
-    rounding = np.abs(jacobian) @ problem.rounding[:, 0] * scale + _conversion(problem, exact)
+    size = np.maximum(np.abs(exact), np.abs(coordinates.coef(theta)[:, 0]))
+    rounding = np.abs(jacobian) @ problem.rounding(theta)[:, 0] * scale
+    rounding += _conversion(problem, size)
     distance = np.abs(jacobian @ step[:, 0]) * scale + rounding
     yardstick, unit = _yardstick(problem, jacobian, exact)
     gap = float(((problem.factor @ step) ** 2).sum()) / (2 * problem.total) * scale**2
@@ -100,13 +102,13 @@ def noise_free(problem: Quadratic) -> bool:
     return bool(problem.rss[0] <= floor)
 
 
-def _conversion(problem: Quadratic, exact: Floats) -> Floats:
+def _conversion(problem: Quadratic, size: Floats) -> Floats:
     """What the last step may round, from coordinates to the user's units, (q,)."""
-    rounded = np.abs(exact)
+    rounded = size.copy()
     if problem.coordinates.intercept:
         rounded[0] += np.abs(problem.coordinates.centre) @ rounded[1:]
         rounded[0] += abs(problem.coordinates.target_centre[0])
-    return np.asarray((4 + np.sqrt(len(exact))) * EPSILON * rounded)
+    return np.asarray((4 + np.sqrt(len(size))) * EPSILON * rounded)
 
 
 def _level(problem: Quadratic) -> float:

@@ -17,7 +17,7 @@ from gentle.engines import Divisible, fold
 from gentle.errors import GentleError, GentleWarning, listed, near
 from gentle.losses import Squared
 from gentle.penalties import Ridge
-from gentle.problem import Dependent, Quadratic, Streamed, reduce
+from gentle.problem import Dependent, Quadratic, Streamed, distinctness, reduce
 from gentle.result import INTERCEPT, Fit
 from gentle.solvers import SGD, State
 from gentle.sources import Source, hold_out, open_source, pair_target, with_columns
@@ -209,7 +209,7 @@ def _reduced(moments: Moments, rows: Divisible, design: Design, l2: float) -> Qu
     """From the cross-products, or where these lose too many digits from the rows, read again."""
     triangle = moments.triangle()
     _check_sizes(triangle, design)
-    if triangle.distinctness().min(initial=1.0) < DISTINCT:
+    if distinctness(triangle, intercept=design.intercept).min(initial=1.0) < DISTINCT:
         triangle = fold(Triangle.zero(triangle.coordinates), rows)
     return reduce(triangle, intercept=design.intercept, l2=l2)
 

@@ -116,10 +116,14 @@ def parse(text: str, schema: Schema) -> Parsed:
     Raises GentleError for what is no formula, for a column that does not exist and for anything
     beyond columns, operators and known functions.
     """
+    if text.rstrip().endswith("~"):
+        raise GentleError(
+            f"'{text}' has nothing to the right of '~': 'y ~ 1' is the constant alone"
+        )
     if len(text) > LONGEST_FORMULA:
         raise GentleError(f"the formula has {len(text):,} characters: give columns with features=")
     try:
-        _refuse_explosions(text)
+        _check_tokens(text)
         formula = Formula(text, _context={"__formulaic_variables_available__": list(schema)})
     except GentleError:
         raise
@@ -176,11 +180,13 @@ def _is_terms(side: Any) -> bool:
     return all(isinstance(term, Term) for term in side)
 
 
-def _refuse_explosions(text: str) -> None:
-    """Raises GentleError for products of terms that would take for ever to write out."""
+def _check_tokens(text: str) -> None:
+    """Raises GentleError for foreign words, and for products that take for ever to write out."""
     products = 0
     tokens = list(tokenize(text))
     for token, after in zip(tokens, [*tokens[1:], None], strict=True):
+        if token.kind is Token.Kind.PYTHON:
+            _Reading(token.token, text)  # also where a minus takes its term away again
         if token.kind is not Token.Kind.OPERATOR:
             continue
         products += token.token in ("*", "/", "%in%")

@@ -134,24 +134,34 @@ class Quadratic:
         values = np.linalg.svd(self.factor, compute_uv=False)
         return float(values[0] / values[-1]) if len(values) else 1.0
 
-    @cached_property
-    def rounding(self) -> Floats:
-        """A bound on what rounding may have moved the minimiser by, (q, k).
+    def rounding(self, theta: Floats) -> Floats:
+        """A bound on what rounding hides of the distance between theta and the minimiser, (q, k).
 
-        The backward error of the factor and the right-hand side, pushed through the inverse entry by
-        entry (Higham 2002, section 7.2), plus the second-order term that cross-products bring.
+        Factoring moves each column by a few units in the last place of its length (Higham 2002, section
+        19.3): the misfit that makes, seen through the inverse. Where the residual does not vanish a term
+        with the square of the inverse comes to it; for cross-products all of it is seen squared.
         """
-        r = np.abs(self.factor)
         inverse = np.abs(self.inverse_root)
-        theta = np.abs(self.minimiser)
-        unit = (8 + np.sqrt(len(r)) + np.log2(max(self.n_rows, 2))) * EPSILON
-        if self.squared:
-            backward = r.T @ (r @ theta + np.abs(self.rhs)) + np.sqrt(self.rest * self.total)
-            return np.asarray(unit * (inverse @ (inverse.T @ backward)))
-        residual = np.sqrt(np.clip(self.rest, 0, None))
         lengths = np.linalg.norm(self.factor, axis=0)[:, None]
-        backward = inverse @ (r @ theta + np.abs(self.rhs) + residual)
-        return np.asarray(unit * (backward + inverse @ (inverse.T @ (lengths * residual))))
+        target = np.sqrt((self.rhs**2).sum(axis=0) + self.rest)
+        size = np.maximum(np.abs(theta), np.abs(self.minimiser))
+        misfit = (lengths * size).sum(axis=0) + target
+        unit = (8 + np.sqrt(len(inverse)) + np.log2(max(self.n_rows, 2))) * EPSILON
+        squared = inverse @ (inverse.T @ lengths)
+        if self.squared:
+            return np.asarray(unit * squared * misfit)
+        rows = np.linalg.norm(inverse, axis=1)[:, None]
+        return np.asarray(unit * (rows * misfit + squared * np.sqrt(self.rest)))
+
+
+def distinctness(triangle: Triangle, *, intercept: bool) -> Floats:
+    """How far each column, the target last, lies from the span of those before it, (p + k,).
+
+    In units of its own spread, or of its size without a constant: 1 is orthogonal, 0 is dependent.
+    """
+    r = _placed(triangle, intercept=intercept).r
+    distances = np.abs(np.diag(r))[1:] if intercept else np.abs(np.diag(upper(r[:, 1:])))
+    return np.asarray(distances / np.sqrt(triangle.total))
 
 
 def reduce(triangle: Triangle, *, intercept: bool, l2: float) -> Quadratic:
@@ -161,11 +171,7 @@ def reduce(triangle: Triangle, *, intercept: bool, l2: float) -> Quadratic:
     before it is left out, and `dependent` says of which.
     """
     old = triangle.coordinates
-    if not intercept:  # nothing takes up a shift: back to columns about zero
-        scale = np.hypot(old.centre, old.scale)
-        target_scale = np.hypot(old.target_centre, old.target_scale)
-        zero, zeros = np.zeros_like(old.target_centre), np.zeros_like(old.centre)
-        triangle = triangle.moved(Coordinates(zeros, scale, zero, target_scale, intercept=True))
+    triangle = _placed(triangle, intercept=intercept)
     coordinates = replace(triangle.coordinates, intercept=intercept)
     first = 0 if intercept else 1  # of the triangle's columns
     p, n = len(coordinates.scale), 1 + len(coordinates.scale)
@@ -195,6 +201,19 @@ def reduce(triangle: Triangle, *, intercept: bool, l2: float) -> Quadratic:
         triangle.squared,
         tuple(_named(relation, coordinates, n - p) for relation in relations),
     )
+
+
+def _placed(triangle: Triangle, *, intercept: bool) -> Triangle:
+    """The triangle as it is; without a constant, which would take up a shift, about zero."""
+    if intercept:
+        return triangle
+    old = triangle.coordinates
+    zeros, zero = np.zeros_like(old.centre), np.zeros_like(old.target_centre)
+    scale, target_scale = (
+        np.hypot(old.centre, old.scale),
+        np.hypot(old.target_centre, old.target_scale),
+    )
+    return triangle.moved(Coordinates(zeros, scale, zero, target_scale, intercept=True))
 
 
 @dataclass(frozen=True, eq=False)

@@ -151,6 +151,8 @@ class Fit:
                 raise GentleError(
                     f"{source.name} has no column '{name}', which the fit needs: {near(name, schema)}"
                 )
+        if not self.design.columns:
+            return np.full(source.height(), self.intercept)
         predictions = np.full(source.height(), np.nan)
         size = rows_per_batch(len(self.names))
         for chunk in source.scan(self.design.columns, size):

@@ -205,11 +205,6 @@ class Triangle:
         r = upper(self.r @ _move(self.coordinates, coordinates))
         return replace(self, coordinates=coordinates, r=r)
 
-    def distinctness(self) -> Floats:
-        """(p + k,) how far each column lies from the span of those before it, the constant first,
-        in units of its own spread: 1 is orthogonal, 0 is dependent."""
-        return np.asarray(np.abs(np.diag(self.r))[1:] / np.sqrt(self.total))
-
     def _stacked(self, rows: Floats, n_rows: float, total: float) -> Triangle:
         r = upper(np.vstack([self.r, rows]))
         return replace(self, r=r, n_rows=self.n_rows + n_rows, total=self.total + total)

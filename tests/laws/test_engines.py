@@ -71,7 +71,9 @@ def opening():
     return Opening(Tally(), Moments(), Sample(40))
 
 
-@pytest.mark.parametrize("engine", [*ENGINES, Backwards(), Threads()], ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize(
+    "engine", [*ENGINES, Backwards(), Threads()], ids=lambda e: type(e).__name__
+)
 @pytest.mark.parametrize("parts", [1, 2, 3, 8, 64])
 def test_where_the_work_runs_does_not_change_a_bit(engine, parts):
     here = numbers(fold(opening(), rows(), Here(), parts))
@@ -104,7 +106,7 @@ def test_a_triangle_folds_in_parts():
 
 @pytest.mark.parametrize("parts", [1, 2, 5])
 def test_a_part_that_comes_back_twice_is_an_error(parts):
-    with pytest.raises(RuntimeError, match="part 0 .*twice"):
+    with pytest.raises(RuntimeError, match=r"part 0 .*twice"):
         fold(Moments(), rows(), Twice(), parts)
 
 

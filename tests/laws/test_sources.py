@@ -18,7 +18,9 @@ N = 1_003
 
 def table():
     rng = np.random.default_rng(0)
-    return pl.DataFrame({"a": rng.normal(size=N), "b": rng.integers(0, 9, N), "y": np.arange(N) * 0.5})
+    return pl.DataFrame(
+        {"a": rng.normal(size=N), "b": rng.integers(0, 9, N), "y": np.arange(N) * 0.5}
+    )
 
 
 def arrays(_folder):

@@ -4,6 +4,7 @@ A new statistic is tested by being listed in `KINDS`, with the numbers that it s
 """
 
 from functools import reduce
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -47,7 +48,7 @@ def cut(batch, edges):
     """The batch in pieces; what was left out of it is booked on the first."""
     edges = [0, *sorted(edges), len(batch.x)]
     pieces = []
-    for number, (a, b) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for number, (a, b) in enumerate(pairwise(edges)):
         first = number == 0
         pieces.append(
             Batch(
@@ -94,7 +95,9 @@ def sample_numbers(it):
         return np.zeros(0)
     columns = [it.keys.astype(float), it.batch.rows.astype(float)]
     masses = [m.numpy() for m in (it.batch.weight, it.batch.frequency) if m is not None]
-    return np.concatenate([*columns, it.batch.x.numpy().ravel(), it.batch.y.numpy().ravel(), *masses])
+    return np.concatenate(
+        [*columns, it.batch.x.numpy().ravel(), it.batch.y.numpy().ravel(), *masses]
+    )
 
 
 def score_numbers(it):
@@ -115,7 +118,9 @@ KINDS = {
     "moments": (lambda: Moments(), moments_numbers),
     "triangle": (lambda: Triangle.zero(COORDINATES), triangle_numbers),
     "slope": (
-        lambda: Slope(torch.tensor([[0.5], [1.0], [-1.0], [0.25]]).double(), Squared(), COORDINATES),
+        lambda: Slope(
+            torch.tensor([[0.5], [1.0], [-1.0], [0.25]]).double(), Squared(), COORDINATES
+        ),
         slope_numbers,
     ),
     "sample": (lambda: Sample(7, seed=3), sample_numbers),

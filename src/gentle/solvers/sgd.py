@@ -18,6 +18,7 @@ from gentle.batch import Batch, Floats
 from gentle.problem import Curvature, Point, Streamed
 from gentle.solvers.state import State
 
+FAR = 8.0  # lengths of a direction beyond which a second look is worth its pass
 MEMORY = 32  # directions that a new one is made conjugate to: rounding undoes fewer
 WORSE_THAN_THE_MEAN = 1.0  # the objective of predicting the mean is 1/2 in these coordinates
 
@@ -118,10 +119,10 @@ def _conjugate(
         direction = -curvature.solve(point.gradient)
         for d, hd in before:
             direction -= float((direction * hd).sum()) * d
-        trial = problem.at(theta + direction)
-        bent = trial.gradient - point.gradient  # H d, whatever the length of d
-        bend = float((bent * direction).sum())
-        fall = -float((point.gradient * direction).sum())
+        bent, bend, fall = _look_along(problem, theta, point, direction)
+        if fall > FAR * bend > 0:  # too short a look: rounding stands out in the difference
+            direction, passes = direction * (fall / bend), passes + 1
+            bent, bend, fall = _look_along(problem, theta, point, direction)
         if bend <= 0 or fall <= 0:  # rounding has eaten the recurrence: look again, start afresh
             point, before, passes = problem.at(theta), [], passes + 2
             yield State(theta, passes, point.value)
@@ -132,3 +133,11 @@ def _conjugate(
         point = Point(value, point.gradient + length * bent)
         yield State(theta, passes, value)
         before = [*before, (direction / bend**0.5, bent / bend**0.5)][-MEMORY:]
+
+
+def _look_along(
+    problem: Streamed, theta: Floats, point: Point, direction: Floats
+) -> tuple[Floats, float, float]:
+    """(H d, d'Hd, -g'd): how the gradient changes along d, and how fast the objective falls."""
+    bent = problem.at(theta + direction).gradient - point.gradient
+    return bent, float((bent * direction).sum()), -float((point.gradient * direction).sum())

@@ -24,6 +24,7 @@ def read(path: Path) -> pl.DataFrame:
     )
     if frame.to_series(frame.width - 1).null_count():  # a short row ends in nulls
         _check_lengths(path, frame.width)
+        frame = frame[: frame.height - _blank_end(path)]
     return frame.with_columns(_as_numbers(column) for column in frame if column.dtype == pl.String)
 
 
@@ -85,6 +86,14 @@ def _check_lengths(path: Path, width: int) -> None:
                     f"{len(fields)} field{'s' * (len(fields) != 1)}: every row needs as many as "
                     "the first line, and a field that holds a comma needs quotes"
                 )
+
+
+def _blank_end(path: Path) -> int:
+    """How many blank lines end the file: they are no rows."""
+    with open(path, "rb") as file:
+        file.seek(max(0, path.stat().st_size - 4096))
+        end = file.read().replace(b"\r\n", b"\n")
+    return max(0, len(end) - len(end.rstrip(b"\n")) - 1)
 
 
 def _first_not_utf8(path: Path) -> str:

@@ -40,7 +40,14 @@ class Subset:
                 yield Chunk(numbers[keep], table.filter(pl.Series(keep)))
 
     def split(self, parts: int) -> Sequence[Subset]:
-        return [Subset(part, self.keep) for part in self.source.split(parts)]
+        pieces = []
+        stop = 0
+        for part in self.source.split(parts):
+            start, stop = stop, stop + part.height()
+            keep = np.zeros_like(self.keep)
+            keep[start:stop] = self.keep[start:stop]
+            pieces.append(Subset(part, keep))
+        return pieces
 
 
 def hold_out(source: Source, share: float, *, shuffle: bool, seed: int) -> tuple[Subset, Subset]:
