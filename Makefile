@@ -19,7 +19,7 @@ types: .venv/installed-dev
 	$(BIN)/mypy
 
 tests: .venv/installed-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 # The long evidence, of which `make test` runs a small seeded part.
 proofs: .venv/installed-dev

@@ -35,6 +35,10 @@ class Source(Protocol):
     def name(self) -> str:
         """What an error calls it: a file's name, or what kind of value it is."""
 
+    @property
+    def start(self) -> int:
+        """Where its first row stands in the whole, from 0: a part knows its place."""
+
     def schema(self) -> Schema:
         """Names and types of the columns."""
 

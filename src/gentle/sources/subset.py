@@ -24,11 +24,16 @@ class Subset:
     def name(self) -> str:
         return self.source.name
 
+    @property
+    def start(self) -> int:
+        return self.source.start
+
     def schema(self) -> Schema:
         return self.source.schema()
 
     def height(self) -> int:
-        return int(self.keep.sum())
+        stop = self.start + self.source.height()
+        return int(self.keep[self.start : stop].sum())
 
     def scan(self, columns: Sequence[str], rows: int) -> Iterator[Chunk]:
         for numbers, table in self.source.scan(columns, rows):
@@ -40,14 +45,7 @@ class Subset:
                 yield Chunk(numbers[keep], table.filter(pl.Series(keep)))
 
     def split(self, parts: int) -> Sequence[Subset]:
-        pieces = []
-        stop = 0
-        for part in self.source.split(parts):
-            start, stop = stop, stop + part.height()
-            keep = np.zeros_like(self.keep)
-            keep[start:stop] = self.keep[start:stop]
-            pieces.append(Subset(part, keep))
-        return pieces
+        return [Subset(part, self.keep) for part in self.source.split(parts)]
 
 
 def hold_out(source: Source, share: float, *, shuffle: bool, seed: int) -> tuple[Subset, Subset]:
