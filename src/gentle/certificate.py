@@ -27,7 +27,7 @@ class Certificate:
     distance: Floats  # (q,) in the user's units, rounding included
     rounding: Floats  # (q,) the part of it that float64 cannot see below
     yardstick: Floats  # (q,)
-    size: Floats  # (q,) of the exact coefficients
+    size: Floats  # (q,) of the exact coefficients; the yardstick where that is relative
     unit: Unit
     gap: float  # F(b) - F(b*)
 

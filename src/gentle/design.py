@@ -16,7 +16,7 @@ from gentle import formula as wilkinson
 from gentle.batch import Batch, Floats, Integers, rows_per_batch
 from gentle.errors import GentleError, listed, near
 from gentle.sources import Arrays, Chunk, Matrix, Source
-from gentle.sources.source import bounds
+from gentle.sources.source import bounds, is_number
 
 A = TypeVar("A", bound=np.generic)
 Missing = Literal["drop", "raise"]
@@ -143,7 +143,7 @@ class Design:
 
     def features(self, chunk: Chunk, where: str) -> tuple[Floats, Integers]:
         """(x, rows) of the rows whose features are complete: what a prediction needs."""
-        sieve = _Sieve(chunk.rows, where, self.missing)
+        sieve = _Sieve(chunk.rows, where, "drop")
         chunk = sieve.complete(chunk, self.columns)
         if isinstance(chunk.table, Matrix):
             x = chunk.table.x
@@ -248,7 +248,7 @@ class _Sieve:
         if self._missing == "raise":
             raise GentleError(
                 f"column '{name}' of {self._where} has a missing value in row {self._first(gone)}, "
-                "and missing='raise' refuses it: missing='drop' leaves such rows out"
+                "and missing is to be refused ('raise'): 'drop' leaves such rows out"
             )
         self.missing_by_column[name] = self.missing_by_column.get(name, 0) + int(gone.sum())
         self.keep &= ~gone
@@ -317,17 +317,21 @@ def learn_design(
                 f"{source.name} has no column '{name}' for {role}: {near(name, schema)}"
             )
     extra = [name for name in roles.values() if name is not None]
+    if isinstance(source, Arrays):
+        for name in (target, *extra):
+            if name in source.names:
+                raise GentleError(
+                    f"'{name}' is a column of X: give the target and weights as arrays of their own"
+                )
     if formula is not None:
         if target is not None or features is not None:
-            raise GentleError("give a formula, or target= and features=, but not both")
+            raise GentleError("give a formula, or a target and its features, but not both")
         design = _from_formula(source, formula, extra, missing)
     else:
         design = _from_columns(source, target, features, intercept, extra, missing)
     names = ("Intercept",) * design.intercept + design.names
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise GentleError(
-            f"each column of the model needs a name of its own, and two are {listed(twice)}"
-        )
+        raise GentleError(f"each column of the model needs its own name: two are {listed(twice)}")
     return replace(design, weights=weights, frequencies=frequencies)
 
 
@@ -342,8 +346,8 @@ def _from_columns(
     schema = source.schema()
     if target is None:
         raise GentleError(
-            f"which column of {source.name} is the target? Name it with target=, or give a formula "
-            f"such as '{list(schema)[-1]} ~ .'"
+            f"which column of {source.name} is the target? Name it with target (--target), or give "
+            f"a formula such as '{list(schema)[-1]} ~ .'"
         )
     if features is None:
         features = [name for name in schema if name != target and name not in extra]
@@ -381,11 +385,13 @@ def _complete_rows(source: Source, columns: Sequence[str], *, all_rows: bool) ->
     pieces = []
     for chunk in source.scan(columns, rows_per_batch(1)):
         pieces.append(_Sieve(chunk.rows, source.name, "drop").complete(chunk, columns))
-        if not all_rows:
+        if not all_rows and len(pieces[-1].rows):
             break
+    if not pieces:
+        raise GentleError(f"{source.name} has columns but no rows: there is nothing to fit")
     tables = [piece.table for piece in pieces if isinstance(piece.table, pl.DataFrame)]
     whole = Chunk(np.concatenate([piece.rows for piece in pieces]), pl.concat(tables))
-    return whole if all_rows else Chunk(whole.rows[:HEAD_ROWS], tables[0].head(HEAD_ROWS))
+    return whole if all_rows else Chunk(whole.rows[:HEAD_ROWS], pl.concat(tables).head(HEAD_ROWS))
 
 
 def _levels(source: Source, name: str) -> tuple[str, ...]:
@@ -403,7 +409,7 @@ def _levels(source: Source, name: str) -> tuple[str, ...]:
                 seen[level] = int(rows[int((texts == level).arg_max() or 0)])
         if len(seen) > MOST_LEVELS:
             break
-    words = {level: row for level, row in seen.items() if not _is_number(level)}
+    words = {level: row for level, row in seen.items() if not is_number(level)}
     if words and n_numbers > MOSTLY_NUMBERS * n_texts:
         level, row = next(iter(words.items()))
         raise GentleError(
@@ -428,7 +434,7 @@ def refuse_other_than_numbers(source: Source, name: str) -> None:
     for rows, table in source.scan([name], rows_per_batch(1)):
         assert isinstance(table, pl.DataFrame)
         for row, text in zip(rows, table[name].cast(pl.String), strict=True):
-            if text is not None and not _is_number(text):
+            if text is not None and not is_number(text):
                 raise GentleError(f"{where}: '{text}' in row {row + 1:,}")
     raise GentleError(where)
 
@@ -453,14 +459,6 @@ def _refuse_types(source: Source, names: Sequence[str]) -> None:
 
 def _is_text(dtype: pl.DataType) -> bool:
     return isinstance(dtype, pl.String | pl.Categorical | pl.Enum)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _numbers(frame: pl.DataFrame) -> Floats:

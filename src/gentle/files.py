@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gentle.errors import GentleError
@@ -41,7 +41,8 @@ def written_folder(path: Path) -> Iterator[Path]:
             os.replace(file, path / file.name)
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
-        for folder in made:
-            folder.rmdir()
+        with suppress(OSError):  # what was there before, or has moved in already, stays
+            for folder in made:
+                folder.rmdir()
         raise
     shutil.rmtree(beside, ignore_errors=True)

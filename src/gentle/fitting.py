@@ -22,9 +22,10 @@ from gentle.result import INTERCEPT, Fit
 from gentle.solvers import SGD, State
 from gentle.sources import Source, hold_out, open_source, pair_target, with_columns
 from gentle.statistics import Moments, Opening, Sample, Score, Tally, Triangle
-from gentle.verdict import Cause, Verdict, distance, verdict
+from gentle.verdict import Cause, Verdict, exact_verdict, verdict
 
-SOLVERS = ("auto", "exact", "sgd")
+DESCENTS = {"sgd": SGD}
+SOLVERS = ("auto", "exact", *DESCENTS)
 RANKS = ("drop", "raise")
 DISTINCT = 1e-3  # cross-products lose half of the digits below this; the rows are read again
 SAMPLE_ROWS = (
@@ -142,16 +143,22 @@ def fit_rows(
     _check_seed(seed)
     penalty = Ridge(l2)
     design = rows.design
-    walked = _held(rows) if solver == "sgd" else rows
+    walked = _held(rows) if solver in DESCENTS else rows
     sample = Sample(max(SAMPLE_ROWS, SAMPLE_ROWS_PER_COLUMN * len(design.names)), seed)
     opening = fold(Opening(Tally(), Moments(), sample), walked)
     _check_rows(opening.tally, rows)
     problem = _reduced(opening.moments, walked, design, l2)
     dropped = _dropped(problem, rows, rank)
     outcome = None
-    if solver == "sgd":
+    if solver in DESCENTS:
         outcome = _descend(
-            problem, walked, penalty, opening.sample, tol=tol, seed=seed, watch=watch
+            DESCENTS[solver](seed=seed),
+            problem,
+            walked,
+            penalty,
+            opening.sample,
+            tol=tol,
+            watch=watch,
         )
     return _result(problem, design, opening.tally, dropped, outcome, solver=solver, tol=tol)
 
@@ -268,19 +275,19 @@ def _combination(dependent: Dependent, names: Sequence[str]) -> str:
 
 
 def _descend(
+    solver: SGD,
     problem: Quadratic,
     rows: Divisible,
     penalty: Ridge,
     sample: Sample,
     *,
     tol: float,
-    seed: int,
     watch: Callable[[Progress], None] | None,
 ) -> Outcome:
     assert sample.batch is not None
     streamed = Streamed(rows, Squared(), penalty, problem.coordinates, sample.batch)
     return drive(
-        SGD(seed=seed),
+        solver,
         streamed,
         State(np.zeros_like(problem.minimiser)),
         lambda theta: certify(problem, theta),
@@ -317,7 +324,7 @@ def _result(
         vcov[np.ix_(kept, kept)] = covariance(problem)
     exact = placed(problem.minimiser)
     descent = None if outcome is None else placed(outcome.theta)
-    certificate = certify(problem, problem.minimiser if outcome is None else outcome.theta)
+    certificate = certify(problem, problem.minimiser) if outcome is None else outcome.certificate
     unit = float(problem.coordinates.target_scale[0]) ** 2
     return Fit(
         design=design,
@@ -356,6 +363,5 @@ def _verdict(
     certificate: Certificate, names: tuple[str, ...], tol: float, outcome: Outcome | None
 ) -> Verdict:
     if outcome is None:
-        moved = distance(certificate, names)
-        return Verdict("exact only", f"The exact answer; rounding can have moved it by {moved}.")
+        return exact_verdict(certificate, names)
     return verdict(certificate, names, tol, CAUSES[outcome.stop])

@@ -180,7 +180,9 @@ def reduce(triangle: Triangle, *, intercept: bool, l2: float) -> Quadratic:
     n -= first
 
     unit = np.sqrt(triangle.total)
-    own = 32 * EPSILON * np.abs(old.centre) / old.scale  # rounding of the column's own values
+    own = (
+        32 * EPSILON * np.abs(old.centre) / coordinates.scale
+    )  # rounding of the column's own values
     tolerance = triangle.resolution + np.concatenate([np.zeros(n - p), own])
     kept, relations = _independent(r[:, :n] / unit, tolerance)
     targets = np.arange(n, r.shape[1])
@@ -218,7 +220,7 @@ def _placed(triangle: Triangle, *, intercept: bool) -> Triangle:
 
 @dataclass(frozen=True, eq=False)
 class Streamed:
-    """Any loss and penalty over rows: each question is a fold."""
+    """Any loss and a ridge over rows: each question is a fold."""
 
     rows: Divisible
     loss: Loss

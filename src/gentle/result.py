@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 INTERCEPT = "Intercept"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Fit:
     """A fitted linear model. Vectors are in the order of `names`, the constant first.
 
@@ -35,7 +35,7 @@ class Fit:
 
     design: Design
     names: tuple[str, ...]  # (q,)
-    values: Floats = field(repr=False)  # (q,) the coefficients, by the solver that was asked for
+    values: Floats  # (q,) the coefficients, by the solver that was asked for
     solver: str
     tol: float
     l2: float
@@ -49,19 +49,25 @@ class Fit:
     tally: Tally
     n_rows: float  # frequencies counted
     condition: float  # of the shifted and scaled design
-    certificate: Certificate = field(repr=False)
-    verdict: Verdict = field(repr=False)
-    exact_values: Floats | None = field(default=None, repr=False)  # (q,)
-    descent_values: Floats | None = field(default=None, repr=False)  # (q,)
-    trace: tuple[Progress, ...] = field(default=(), repr=False)
+    certificate: Certificate
+    verdict: Verdict
+    exact_values: Floats | None = None  # (q,)
+    descent_values: Floats | None = None  # (q,)
+    trace: tuple[Progress, ...] = ()
     dropped: Mapping[str, str] = field(default_factory=dict)  # column -> what it is made of
-    test: Score | None = field(default=None, repr=False)  # on rows that were held out
+    test: Score | None = None  # on rows that were held out
     interrupted: bool = False
 
     def __post_init__(self) -> None:
         for values in (self.values, self.vcov, self.exact_values, self.descent_values):
             if values is not None:
                 values.flags.writeable = False
+
+    def __repr__(self) -> str:
+        rows = f"{self.n_rows:,.0f} rows"
+        return (
+            f"<Fit of {self.design.target}: {len(self.names)} coefficients, {rows}, {self.solver}>"
+        )
 
     @property
     def coef(self) -> Mapping[str, float]:

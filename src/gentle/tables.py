@@ -33,7 +33,7 @@ def _head(fit: Fit) -> list[Text]:
     r2 = "R2" if fit.design.intercept else "R2 about zero"
     lines = [
         Text(f"{fit.design.target}: least squares{ridge}"),
-        Text(_rows(fit.tally)),
+        Text(_rows(fit.tally, "rows" if fit.test is None else "train rows")),
         Text(
             f"{r2} = {fit.r2:.6f}   sigma = {number(fit.sigma)} on "
             f"{fit.df_resid:,.0f} degree{'s' * (fit.df_resid != 1)} of freedom"
@@ -51,12 +51,12 @@ def _head(fit: Fit) -> list[Text]:
     return lines
 
 
-def _rows(tally: Tally) -> str:
+def _rows(tally: Tally, rows: str) -> str:
     """How many rows were used, and why the others were not."""
     reasons = [f"no {name} in {count:,}" for name, count in tally.missing.items()]
     if tally.n_weightless:
         reasons.append(f"weight zero in {tally.n_weightless:,}")
-    used = f"{tally.n_used:,} of {tally.n_read:,} rows used"
+    used = f"{tally.n_used:,} of {tally.n_read:,} {rows} used"
     dropped = tally.n_read - tally.n_used
     return f"{used}, {dropped:,} dropped: {', '.join(reasons)}" if dropped else used
 

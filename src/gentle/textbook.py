@@ -49,7 +49,7 @@ def descend(
 
     Raises GentleError for a learning rate above the largest stable one, and says which that is.
     """
-    _check(data, target, learning_rate, batch_size=len(data))
+    _check(data, target, learning_rate)
     parameter = _parameter(data, start)
     trace: list[Step] = []
     for number in range(1, iterations + 1):
@@ -80,7 +80,6 @@ def sgd(
 
     Raises GentleError as `descend` does; small minibatches bear a smaller rate.
     """
-    batch_size = min(batch_size, len(data))
     _check(data, target, learning_rate, batch_size)
     parameter = _parameter(data, start)
     shuffle = torch.Generator().manual_seed(seed)
@@ -129,6 +128,8 @@ def largest_stable_rate(data: Tensor, batch_size: int | None = None) -> float:
     batch = n if batch_size is None else min(batch_size, n)
     c = (n - batch) / (batch * max(n - 1, 1))
     values, vectors = torch.linalg.eigh(x.T @ x / n)
+    if c == 0:
+        return 1 / float(values[-1]) if values[-1] > 0 else float("inf")
     x = x @ vectors  # H is diagonal from here on, and L divides by means of eigenvalues
     middle = (values[:, None] + values[None, :]) / 2
     seen = middle > 1e-12 * values[-1]
@@ -150,7 +151,11 @@ def _parameter(data: Tensor, start: Tensor | None) -> Parameter:
     return Parameter(zeros if start is None else start.detach().clone())
 
 
-def _check(data: Tensor, target: Tensor, learning_rate: float, batch_size: int) -> None:
+def _check(
+    data: Tensor, target: Tensor, learning_rate: float, batch_size: int | None = None
+) -> None:
+    if not isinstance(data, Tensor) or not isinstance(target, Tensor):
+        raise GentleError("data and target must be tensors: torch.as_tensor makes one of an array")
     if data.ndim != 2 or target.shape != data.shape[:1]:
         raise GentleError(
             f"data must have shape (n, p) and target (n,), and they have {tuple(data.shape)} and "
@@ -160,7 +165,7 @@ def _check(data: Tensor, target: Tensor, learning_rate: float, batch_size: int) 
         raise GentleError(f"the learning rate must be a number above 0, and is {learning_rate}")
     limit = largest_stable_rate(data, batch_size)
     if learning_rate > limit:
-        rows = "" if batch_size == len(data) else f" in minibatches of {batch_size:,}"
+        rows = "" if batch_size is None else f" in minibatches of {batch_size:,}"
         raise GentleError(
             f"a learning rate of {learning_rate:g} makes every step larger than the one before: the "
             f"largest stable one for this data{rows} is {limit:.4g}"

@@ -1,4 +1,4 @@
-"""The tour: a tutorial's first experiment with stochastic gradient, told from tensor to verdict."""
+"""The tour: a tutorial's first experiment with gradient descent, told from tensor to verdict."""
 
 from __future__ import annotations
 
@@ -52,6 +52,11 @@ class Options:
     iterations: int = 1_000
     batch_size: int | None = None  # None: every step sees all rows
     noise: float = 1 / 3
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether a step sees only some of the train rows."""
+        return self.batch_size is not None and self.batch_size < round(TRAIN * self.rows)
 
     def __post_init__(self) -> None:
         if not FEWEST_ROWS <= self.rows <= MOST_ROWS:
@@ -128,7 +133,7 @@ def tour(options: Options, story: Story, folder: Path | None = None) -> Ending:
             f"{options.rows:,} rows, seed {options.seed}, learning rate {options.learning_rate:g}. "
             "Made by the command gentle tour."
         )
-        title = "Stochastic gradient, from the first tensor to the last check"
+        title = "Gradient descent, from the first tensor to the last check"
         write_page(story.parts, folder, folder / "index.html", title=title, note=note)
     return ending
 
@@ -241,7 +246,7 @@ def _loop(
     )
     story.output(LOOP)
     size = options.batch_size
-    if size is None or size >= len(train):
+    if not options.stochastic:
         story.text(
             "Each step looks at every row, so nothing is random about it: this is gradient descent. "
             "Shuffled minibatches would make it stochastic: --batch-size 64 shows that."
@@ -252,7 +257,7 @@ def _loop(
             "average, and its loss is that of those rows. That is what makes the descent stochastic."
         )
     parameter, trace = _descend(train, start, options, _Lines(story))
-    story.text(_ending_of(trace, options, len(train)))
+    story.text(_ending_of(trace, options))
     story.output(f"parameter = {parameter.detach()}\nactual    = {train.actual}")
     draw.descent(train, start, trace)
     return parameter, trace
@@ -262,7 +267,7 @@ def _descend(
     train: Toy, start: Tensor, options: Options, watch: Watch
 ) -> tuple[Parameter, list[Step]]:
     size = options.batch_size
-    if size is None or size >= len(train):
+    if size is None or not options.stochastic:
         return textbook.descend(
             train.data,
             train.target,
@@ -302,9 +307,9 @@ class _Lines:
         self._last = step.loss
 
 
-def _ending_of(trace: list[Step], options: Options, rows: int) -> str:
+def _ending_of(trace: list[Step], options: Options) -> str:
     last = trace[-1]
-    if options.batch_size is not None and options.batch_size < rows:
+    if options.stochastic:
         return (
             f"After {last.number:,} steps of {options.batch_size:,} rows the passes are over. The loss "
             "still jumps from minibatch to minibatch: at a constant rate it always will."
@@ -374,7 +379,7 @@ def _reduced(train: Toy) -> Quadratic:
 
 
 def _cause(trace: list[Step], options: Options) -> Cause:
-    if options.batch_size is not None:
+    if options.stochastic:
         return "wandering"
     return "not converged" if len(trace) == options.iterations else "flat"
 
@@ -427,7 +432,7 @@ class _Pictures:
         if self._folder is not None:
             steps = np.array([step.number for step in trace])
             losses = np.array([step.loss for step in trace])
-            of = "all train rows" if options.batch_size is None else "each minibatch"
+            of = "each minibatch" if options.stochastic else "all train rows"
             save(loss.loss_curve(steps, losses, least, of), self._folder / "loss.png")
             self._story.picture("loss.png", "Loss against step, both on logarithmic scales.")
 

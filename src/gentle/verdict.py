@@ -36,29 +36,34 @@ class Verdict:
 
 
 def verdict(certificate: Certificate, names: tuple[str, ...], tol: float, cause: Cause) -> Verdict:
-    """The verdict on a descent that ended as `cause` says unless it is within tol of the exact answer.
+    """The verdict on a descent that ended as `cause` says, unless it is within tol of the exact answer.
 
     names are those of the certificate's coefficients.
     """
-    apart = distance(certificate, names)
+    digits = f"{certificate.digits:.1f} digits"
+    apart = f"at most {_distance(certificate, names)} apart, rounding included"
     if certificate.within <= tol:
-        return Verdict("agree", f"The two answers agree: apart by {apart}.")
-    return Verdict(cause, f"The two answers differ: apart by {apart}; {ENDINGS.get(cause, cause)}.")
+        return Verdict("agree", f"The two answers agree to {digits}: they are {apart}.")
+    why = ENDINGS[cause]
+    return Verdict(cause, f"The two answers differ after {digits}: they are {apart}; {why}.")
 
 
-def distance(certificate: Certificate, names: tuple[str, ...]) -> str:
-    """How far apart two answers are, in standard errors and in digits."""
-    if not names:
-        return "there is no coefficient to compare"
-    digits = f"{certificate.digits:.1f} digits agree"
-    where = names[certificate.furthest]
-    if certificate.unit == "relative":
-        return f"at most {certificate.within:.1e} of its size, at {where}, {digits}"
-    unit = (
-        "standard errors" if certificate.unit == "standard errors" else "of the ridge's yardstick"
+def exact_verdict(certificate: Certificate, names: tuple[str, ...]) -> Verdict:
+    """The verdict on an exact answer alone: how far rounding can have moved it."""
+    return Verdict(
+        "exact only",
+        f"The exact answer: rounding can have moved it by at most {_distance(certificate, names)}, "
+        f"so {certificate.digits:.1f} digits are sure.",
     )
-    return f"at most {_short(certificate.within)} {unit}, at {where}, {digits}"
 
 
-def _short(value: float) -> str:
-    return f"{value:.1e}" if value < 1e-3 else f"{value:.3g}"
+def _distance(certificate: Certificate, names: tuple[str, ...]) -> str:
+    """The largest distance of a coefficient, in its yardstick, and which coefficient that is."""
+    where = names[certificate.furthest]
+    size = f"{certificate.within:.1e}" if certificate.within < 1e-3 else f"{certificate.within:.3g}"
+    unit = {
+        "standard errors": "standard errors",
+        "scale": "yardsticks of the ridge",
+        "relative": "of the coefficient's size",
+    }[certificate.unit]
+    return f"{size} {unit} (at {where})"

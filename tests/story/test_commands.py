@@ -184,12 +184,12 @@ def test_norris(gentle, examples):
 def test_flights(gentle, flights):
     formula = "arr_delay ~ dep_delay + distance"
     text = told(gentle("fit", flights, formula, "--test", 0.25))
-    assert re.search(r"of 252,582 rows used", text)
+    assert re.search(r"of 252,582 train rows used", text)
     assert "held out: " in text
     assert "The two answers agree" in text
     shuffled = told(gentle("fit", flights, formula, "--test", 0.25, "--shuffle"))
     assert shuffled != text
-    assert re.search(r"of 252,582 rows used", shuffled)
+    assert re.search(r"of 252,582 train rows used", shuffled)
     assert "327,346 of 336,776 rows used" in told(gentle("fit", flights, formula))
 
 

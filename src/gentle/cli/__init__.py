@@ -1,4 +1,4 @@
-"""The command. To add one: a file with a function, and its line in `_app`."""
+"""The command. To add one: a file with a function, and its line in main.py."""
 
 from gentle.cli.main import main
 

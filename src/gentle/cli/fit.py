@@ -57,7 +57,7 @@ def fit(
 
         gentle fit examples/longley.csv --target employed
 
-        gentle fit flights.parquet "arr_delay ~ dep_delay + distance" --test 0.25
+        gentle fit sales.csv "log(price) ~ size + C(city)" --test 0.25
     """
     from gentle.driver import Progress
     from gentle.errors import GentleError
@@ -71,8 +71,7 @@ def fit(
         def watch(step: Progress) -> None:
             if status is not None:
                 status.update(
-                    f"Descending: {step.passes:g} passes over the rows, "
-                    f"{step.within:.2g} from the exact answer (tolerance {tol:g})"
+                    f"Descending: {step.passes:g} passes, {step.within:.1g} from exact (to go: {tol:g})"
                 )
 
         found = fit_data(

@@ -15,13 +15,15 @@ def tour(
     rows: Annotated[int, typer.Option(help="How many rows to make up.")] = 10_000,
     seed: Annotated[int, typer.Option(help="Seed of the data and the start.", min=0)] = 8,
     learning_rate: Annotated[float, typer.Option(help="Length of a step.")] = 0.1,
-    iterations: Annotated[int, typer.Option(help="Most steps of the loop.")] = 1_000,
+    iterations: Annotated[
+        int, typer.Option(help="Most steps of the loop; with --batch-size in whole passes.")
+    ] = 1_000,
     batch_size: Annotated[
         int | None,
         typer.Option(help="Rows a step looks at; all of them if not given.", show_default=False),
     ] = None,
     noise: Annotated[
-        float, typer.Option(help="Standard deviation of the noise.", show_default="1/3")
+        float, typer.Option(help="Standard deviation of the noise.", show_default="a third")
     ] = 1 / 3,
     out: Annotated[
         Path, typer.Option(help="Folder for the pictures and the page.", metavar="DIR")
@@ -30,7 +32,7 @@ def tour(
         bool, typer.Option("--no-pictures", help="Only tell the story; write nothing.")
     ] = False,
 ) -> None:
-    """Tell the tutorial's experiment, from the first tensor to the last check.
+    """Tell the tutorial's experiment, from first tensor to last check.
 
     Toy data, a train and a test set, mean squared error, a descent loop with autograd, pictures,
     the test error, and the normal equation as the check: how many digits agree, how far apart the
@@ -75,3 +77,4 @@ def tour(
     if not no_pictures:
         screen.print()
         screen.print(f"Pictures and page: {out / 'index.html'}", markup=False)
+    screen.print("Next, a file of your own: gentle fit data.csv --target COLUMN", markup=False)

@@ -15,14 +15,14 @@ def scatter(
     *,
     line: tuple[float, float] | None = None,
     title: str,
-    data: str = "data",
-    model: str = "predictions",
 ) -> Figure:
     """Points (n,) and (n,), and where it is given the line (slope, constant) of a model."""
     figure, axes = blank()
-    points(axes, x, y, data)
+    points(axes, x, y, "data")
     if line is not None:
-        axes.plot(span(x), line[0] * span(x) + line[1], color=MODEL, linewidth=2.2, label=model)
+        axes.plot(
+            span(x), line[0] * span(x) + line[1], color=MODEL, linewidth=2.2, label="predictions"
+        )
     axes.set(title=title, xlabel="x, the first column of X", ylabel="y, the target")
     legend = axes.legend(frameon=False, loc="best")
     for handle in legend.legend_handles:

@@ -14,7 +14,6 @@ from gentle.files import written
 DATA = "#8a8f98"
 MODEL = "#d1495b"
 EXACT = "#00587a"
-PATH = "#edae49"
 MOST_POINTS = 4_000  # of a scatter: more only make it darker
 DPI = 120
 

@@ -82,12 +82,13 @@ def _stable_step(problem: Streamed, curvature: Curvature, size: int) -> float:
 
     With w the rows in coordinates of curvature one and B rows at a time that is 2 over the largest
     eigenvalue of (1 - 1/B) I + E[|w|^2 w w'] / B, as the sample shows it (Defossez and Bach 2015).
+    Weights are left aside: `_bounded` answers for them.
     """
     u, _ = problem.coordinates.apply(problem.sample)
     w = solve_triangular(curvature.r, u.numpy().T, trans="T").T  # (m, q)
     fourth = w.T @ (w * (w**2).sum(axis=1, keepdims=True)) / len(w)
     largest = float(np.linalg.eigvalsh(fourth)[-1]) if len(fourth) else 0.0
-    return 1 / (1 + largest / size)
+    return 1 / (1 + (largest - 1) / size) if largest > 1 else 1.0
 
 
 def _bounded(

@@ -59,11 +59,12 @@ class Arrays:
 
     def scan(self, columns: Sequence[str], rows: int) -> Iterator[Chunk]:
         chosen = [self.names.index(name) for name in columns if name in self.names]
-        x = self.x if chosen == list(range(len(self.names))) else self.x[:, chosen]
-        for start in range(0, len(x), rows):
+        every = chosen == list(range(len(self.names)))
+        for start in range(0, len(self.x), rows):
             piece = slice(start, start + rows)
             other = {name: _floats(column[piece]) for name, column in self.other.items()}
-            table = Matrix(_floats(x[piece]), other)
+            x = self.x[piece] if every else self.x[piece][:, chosen]
+            table = Matrix(_floats(x), other)
             yield Chunk(numbered(self.start + start, self.start + start + len(table.x)), table)
 
     def split(self, parts: int) -> Sequence[Arrays]:

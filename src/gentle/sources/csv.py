@@ -9,6 +9,7 @@ from typing import TextIO
 import polars as pl
 
 from gentle.errors import GentleError, listed
+from gentle.sources.source import is_number
 
 MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL"]  # texts that stand for a missing value
 
@@ -29,8 +30,9 @@ def read(path: Path) -> pl.DataFrame:
 
 
 def scan(path: Path) -> pl.LazyFrame:
-    """The file as a plan, for one that is read in pieces."""
+    """The file as a plan, for one that is read in pieces; every row is checked for its length first."""
     _check_header(path)
+    _check_lengths(path, len(_header(path)))
     return pl.scan_csv(
         path, infer_schema_length=100_000, null_values=MISSING, try_parse_dates=True, glob=False
     )
@@ -49,7 +51,7 @@ def explain(path: Path, error: Exception) -> GentleError:
 
 def _check_header(path: Path) -> None:
     names = _header(path)
-    if names and all(_is_number(name) for name in names):
+    if names and all(is_number(name) for name in names):
         raise GentleError(
             f"{path} needs a first line with the names of its columns, "
             f"and that line holds numbers: {', '.join(names[:6])}"
@@ -114,11 +116,3 @@ def _as_numbers(column: pl.Series) -> pl.Series:
     """A text column of which every value is a number (' 2', 'inf') as numbers; else unchanged."""
     numbers = column.str.strip_chars().cast(pl.Float64, strict=False)
     return numbers if numbers.null_count() == column.null_count() else column
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -61,3 +61,12 @@ def bounds(height: int, parts: int) -> list[tuple[int, int]]:
 def numbered(start: int, stop: int) -> Integers:
     """Row numbers from start up to stop."""
     return np.arange(start, stop, dtype=np.int64)
+
+
+def is_number(text: str) -> bool:
+    """Whether a text reads as a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
