@@ -12,6 +12,7 @@ from torch import Tensor
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
+INTERCEPT = "Intercept"  # what the constant is called, here and in formulas
 BATCH_NUMBERS = 2**19  # float64 numbers in a batch: 4 MiB, which stays in a core's cache
 
 

@@ -13,7 +13,7 @@ import polars as pl
 import torch
 
 from gentle import formula as wilkinson
-from gentle.batch import Batch, Floats, Integers, rows_per_batch
+from gentle.batch import INTERCEPT, Batch, Floats, Integers, rows_per_batch
 from gentle.errors import GentleError, listed, near
 from gentle.sources import Arrays, Chunk, Matrix, Source
 from gentle.sources.source import bounds, is_number
@@ -329,7 +329,7 @@ def learn_design(
         design = _from_formula(source, formula, extra, missing)
     else:
         design = _from_columns(source, target, features, intercept, extra, missing)
-    names = ("Intercept",) * design.intercept + design.names
+    names = (INTERCEPT,) * design.intercept + design.names
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise GentleError(f"each column of the model needs its own name: two are {listed(twice)}")
     return replace(design, weights=weights, frequencies=frequencies)

@@ -31,3 +31,9 @@ def listed(names: Iterable[object], last: str = "and", most: int = 12) -> str:
     if len(quoted) < 2:
         return "".join(quoted)
     return ", ".join(quoted[:-1]) + f" {last} {quoted[-1]}"
+
+
+def check_seed(seed: int) -> None:
+    """Raises GentleError for a seed that no generator takes."""
+    if not 0 <= seed < 2**63:
+        raise GentleError(f"a seed must be a whole number from 0 to 2^63 - 1, and is {seed}")

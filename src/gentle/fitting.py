@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from gentle.batch import Floats
+from gentle.batch import INTERCEPT, Floats
 from gentle.certificate import Certificate, certify, covariance, sigma2
 from gentle.design import Design, Held, Missing, Rows, learn_design
 from gentle.driver import Outcome, Progress, Stop, drive
 from gentle.engines import Divisible, fold
-from gentle.errors import GentleError, GentleWarning, listed, near
+from gentle.errors import GentleError, GentleWarning, check_seed, listed, near
 from gentle.losses import Squared
 from gentle.penalties import Ridge
 from gentle.problem import Dependent, Quadratic, Streamed, distinctness, reduce
-from gentle.result import INTERCEPT, Fit
+from gentle.result import Fit
 from gentle.solvers import SGD, State
 from gentle.sources import Source, hold_out, open_source, pair_target, with_columns
 from gentle.statistics import Moments, Opening, Sample, Score, Tally, Triangle
@@ -28,9 +28,7 @@ DESCENTS = {"sgd": SGD}
 SOLVERS = ("auto", "exact", *DESCENTS)
 RANKS = ("drop", "raise")
 DISTINCT = 1e-3  # cross-products lose half of the digits below this; the rows are read again
-SAMPLE_ROWS = (
-    2_048  # for the curvature that a descent walks by, or more where there are many columns
-)
+SAMPLE_ROWS = 2_048  # at least so many, for the curvature that a descent walks by
 SAMPLE_ROWS_PER_COLUMN = 8
 HELD_BYTES = 2**28
 MAX_PASSES = 100
@@ -96,7 +94,7 @@ def fit(
     source, frequency_column = _beside(source, "(frequencies)", frequencies)
     tested: Source | None = None
     if test is not None:
-        _check_seed(seed)
+        check_seed(seed)
         source, tested = hold_out(source, test, shuffle=shuffle, seed=seed)
     design = learn_design(
         source,
@@ -140,7 +138,7 @@ def fit_rows(
 ) -> Fit:
     """Fit rows whose design is known; see `fit` for the arguments."""
     _check_options(solver=solver, tol=tol, rank=rank)
-    _check_seed(seed)
+    check_seed(seed)
     penalty = Ridge(l2)
     design = rows.design
     walked = _held(rows) if solver in DESCENTS else rows
@@ -179,11 +177,6 @@ def _check_options(*, solver: str, tol: float, rank: str) -> None:
         raise GentleError(f"there is no rank rule '{rank}': {near(rank, RANKS)}")
     if not 0 < tol < float("inf"):
         raise GentleError(f"tol must be a number above 0, in standard errors, and is {tol}")
-
-
-def _check_seed(seed: int) -> None:
-    if not 0 <= seed < 2**63:
-        raise GentleError(f"a seed must be a whole number from 0 to 2^63 - 1, and is {seed}")
 
 
 def _check_rows(tally: Tally, rows: Rows) -> None:

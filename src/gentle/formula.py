@@ -21,7 +21,7 @@ from formulaic.errors import FormulaicError
 from formulaic.parser.algos.tokenize import tokenize
 from formulaic.parser.types import Factor, Term, Token
 
-from gentle.batch import Floats
+from gentle.batch import INTERCEPT, Floats
 from gentle.errors import GentleError, near
 from gentle.sources import Schema
 
@@ -163,7 +163,7 @@ def learn(parsed: Parsed, frame: pl.DataFrame) -> Wilkinson:
     targets = tuple(str(name) for name in spec.lhs.column_names)
     if len(targets) != 1:
         raise GentleError(f"the target of '{parsed.text}' must be one column of numbers")
-    intercept = columns[:1] == ("Intercept",)
+    intercept = columns[:1] == (INTERCEPT,)
     names = columns[int(intercept) :]
     return Wilkinson(parsed.text, targets[0], names, intercept, spec, parsed.coded)
 
@@ -232,9 +232,9 @@ def _names_used(
             columns |= found.columns
             functions |= found.functions
             coded |= found.coded
-    if "Intercept" in columns:
+    if INTERCEPT in columns:
         raise GentleError(
-            f"'{text}' names a column 'Intercept', which is what formulas call the constant: rename it"
+            f"'{text}' names a column '{INTERCEPT}', which is what formulas call the constant: rename it"
         )
     for name in sorted(columns - set(schema)):
         raise GentleError(

@@ -46,7 +46,6 @@ class Curvature:
     """The second-order model of an objective: its Hessian is R'R, per unit of mass."""
 
     r: Floats  # (q, q) upper
-    sampled: bool  # whether it was seen on a sample of the rows only
 
     def solve(self, gradient: Floats) -> Floats:
         """H^-1 g, (q, k): the distance to the minimiser where the curvature is all there is."""
@@ -98,7 +97,7 @@ class Quadratic:
         return Point(value, self.factor.T @ short / self.total)
 
     def curvature(self) -> Curvature:
-        return Curvature(self.factor / np.sqrt(self.total), sampled=False)
+        return Curvature(self.factor / np.sqrt(self.total))
 
     def distance(self, theta: Floats) -> Floats:
         """theta minus the minimiser, (q, k): H^-1 g, without forming g."""
@@ -244,7 +243,7 @@ class Streamed:
         """The curvature that the sample shows, with the true one along every single column.
 
         In these coordinates each column has a mean square of one over all rows. One that the sample
-        shows smaller is scaled up to it; one that the sample hardly shows, such as a rare level, is
+        shows otherwise is scaled to it; one that the sample hardly shows, such as a rare level, is
         taken to stand alone: it would seem flat, and a step along it would have no bound.
         """
         seen = Triangle.zero(self.coordinates).add(self.sample)
@@ -255,7 +254,7 @@ class Streamed:
         rows /= np.sqrt(np.maximum(square, HARDLY_SEEN))
         alone = np.diag(np.sqrt(np.clip(1 - square / HARDLY_SEEN, SAMPLE_RIDGE, None)))
         penalty = _penalty_rows(seen, self.penalty.l2)[:, first : first + q] / np.sqrt(seen.total)
-        return Curvature(upper(np.vstack([rows, penalty, alone])), sampled=True)
+        return Curvature(upper(np.vstack([rows, penalty, alone])))
 
     def _penalty(self, theta: Tensor) -> tuple[float, Tensor]:
         """Value and gradient of the penalty at theta, in units of the target's scale squared."""

@@ -23,8 +23,6 @@ from gentle.verdict import Verdict
 if TYPE_CHECKING:
     from gentle.pictures.fit import FitPictures
 
-INTERCEPT = "Intercept"
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Fit:

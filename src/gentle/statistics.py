@@ -286,8 +286,6 @@ class Score:
 
     coef: Floats  # (p,) slopes, zero for columns that were dropped
     constant: float
-    n_rows: float = 0.0
-    total: float = 0.0
     squares: float = 0.0  # sum w (y - prediction)^2
     spread: Moments = field(default_factory=Moments)  # of y alone
 
@@ -296,8 +294,6 @@ class Score:
         mass = torch.ones_like(residual) if batch.mass is None else batch.mass
         return replace(
             self,
-            n_rows=self.n_rows + batch.n_rows,
-            total=self.total + float(mass.sum()),
             squares=self.squares + float(mass @ residual.square()),
             spread=self.spread.add(replace(batch, x=batch.x[:, :0])),
         )
@@ -305,11 +301,19 @@ class Score:
     def merge(self, other: Score) -> Score:
         return replace(
             self,
-            n_rows=self.n_rows + other.n_rows,
-            total=self.total + other.total,
             squares=self.squares + other.squares,
             spread=self.spread.merge(other.spread),
         )
+
+    @property
+    def n_rows(self) -> float:
+        """How many rows were scored."""
+        return self.spread.n_rows
+
+    @property
+    def total(self) -> float:
+        """Their mass."""
+        return self.spread.total
 
     @property
     def mse(self) -> float:

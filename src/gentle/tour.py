@@ -15,7 +15,7 @@ from gentle import textbook
 from gentle.batch import Floats
 from gentle.certificate import Certificate, certify, covariance
 from gentle.design import Rows, learn_design
-from gentle.errors import GentleError
+from gentle.errors import GentleError, check_seed
 from gentle.fitting import least_squares
 from gentle.pictures import descent, loss, scatter, surface
 from gentle.pictures.style import save
@@ -63,10 +63,7 @@ class Options:
             raise GentleError(
                 f"a tour takes {FEWEST_ROWS} to {MOST_ROWS:,} rows, and was given {self.rows:,}"
             )
-        if not 0 <= self.seed < 2**63:
-            raise GentleError(
-                f"a seed must be a whole number from 0 to 2^63 - 1, and is {self.seed}"
-            )
+        check_seed(self.seed)
         if self.iterations < 1:
             raise GentleError(f"iterations must be 1 or more, and is {self.iterations}")
         if self.batch_size is not None and self.batch_size < 1:
