@@ -16,17 +16,31 @@ from gentle._version import version as __version__
 
 if TYPE_CHECKING:
     from gentle import textbook as textbook
+    from gentle.checking import Check as Check
+    from gentle.checking import certify as certify
+    from gentle.comparison import Claim as Claim
+    from gentle.errors import CovarianceWarning as CovarianceWarning
     from gentle.errors import GentleError as GentleError
     from gentle.errors import GentleWarning as GentleWarning
+    from gentle.errors import PrecisionWarning as PrecisionWarning
+    from gentle.errors import RankWarning as RankWarning
     from gentle.estimators import LinearRegression as LinearRegression
     from gentle.fitting import fit as fit
     from gentle.result import Fit as Fit
+    from gentle.result import Fits as Fits
 
 _WHERE = {
+    "Check": "gentle.checking",
+    "Claim": "gentle.comparison",
+    "CovarianceWarning": "gentle.errors",
     "Fit": "gentle.result",
+    "Fits": "gentle.result",
     "GentleError": "gentle.errors",
     "GentleWarning": "gentle.errors",
     "LinearRegression": "gentle.estimators",
+    "PrecisionWarning": "gentle.errors",
+    "RankWarning": "gentle.errors",
+    "certify": "gentle.checking",
     "fit": "gentle.fitting",
     "textbook": "gentle",
 }

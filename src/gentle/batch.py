@@ -11,6 +11,7 @@ from torch import Tensor
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
+Labels = npt.NDArray[np.generic]  # integers, floats or text
 
 INTERCEPT = "Intercept"  # what the constant is called, here and in formulas
 BATCH_NUMBERS = 2**19  # float64 numbers in a batch: 4 MiB, which stays in a core's cache
@@ -33,6 +34,8 @@ class Batch:
     n_read: int = 0  # rows read to make this batch, those left out included
     missing: Mapping[str, int] = field(default_factory=dict)  # column -> rows where it is missing
     n_weightless: int = 0  # rows left out for a weight or a frequency of zero
+    groups: tuple[Labels, ...] = ()  # each (n,): the cluster that each row belongs to, by each key
+    low: Tensor | None = None  # (n, p) what x lacks of computed powers, for double-double work
 
     @property
     def mass(self) -> Tensor | None:

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from gentle.batch import Floats
-from gentle.problem import Quadratic
+from gentle.exact import Exact
 from gentle.statistics import EPSILON
 
 Unit = Literal["standard errors", "scale", "relative"]
@@ -60,70 +60,28 @@ class Certificate:
         return int(np.argmax(self.distance / self.yardstick)) if len(self.distance) else 0
 
 
-def certify(problem: Quadratic, theta: Floats) -> Certificate:
-    """How far theta (q, 1) is from the minimiser of a reduced problem.
+def certify(exact: Exact, coef: Floats, target: int = 0) -> Certificate:
+    """How far coefficients (q,) in the user's units are from the minimiser.
 
-    With gradient g at theta and Hessian H the distance is H^-1 g and the gap in the objective
-    g'H^-1 g / 2, exactly; what rounding may hide is bounded and added.
+    The distance to the minimiser as it is known, plus the bound on what is not known of it.
     """
-    coordinates = problem.coordinates
-    jacobian = coordinates.jacobian()
-    scale = coordinates.target_scale[0]
-    step = problem.distance(theta)
-    exact = coordinates.coef(problem.minimiser)[:, 0]
-    size = np.maximum(np.abs(exact), np.abs(coordinates.coef(theta)[:, 0]))
-    rounding = np.abs(jacobian) @ problem.rounding(theta)[:, 0] * scale
-    rounding += _conversion(problem, size)
-    distance = np.abs(jacobian @ step[:, 0]) * scale + rounding
-    yardstick, unit = _yardstick(problem, jacobian, exact)
-    gap = float(((problem.factor @ step) ** 2).sum()) / (2 * problem.total) * scale**2
-    size = yardstick if unit == "relative" else np.abs(exact)
+    apart = (coef - exact.coef[:, target]) - exact.low[:, target]
+    rounding = exact.floor[:, target].copy()
+    distance = (np.abs(apart) + rounding) * (1 + 4 * EPSILON)
+    yardstick, unit = _yardstick(exact, target)
+    size = yardstick if unit == "relative" else np.abs(exact.coef[:, target])
     for values in (distance, rounding, yardstick, size):
         values.flags.writeable = False
-    return Certificate(distance, rounding, yardstick, size, unit, gap)
+    return Certificate(distance, rounding, yardstick, size, unit, exact.gap(apart))
 
 
-def sigma2(problem: Quadratic) -> float:
-    """The residual variance, RSS / (n - q); nan where no degree of freedom is left."""
-    if problem.df_resid <= 0:
-        return float("nan")
-    return float(problem.rss[0] / problem.df_resid * problem.coordinates.target_scale[0] ** 2)
-
-
-def covariance(problem: Quadratic) -> Floats:
-    """sigma^2 (X'WX)^-1 of the coefficients in the user's units, (q, q): Gauss 1823."""
-    root = problem.coordinates.jacobian() @ problem.inverse_root
-    return np.asarray(sigma2(problem) * (root @ root.T))
-
-
-def noise_free(problem: Quadratic) -> bool:
-    """Whether the residuals are no larger than the rounding of the target."""
-    floor = (8 * EPSILON) ** 2 * (problem.tss[0] + _level(problem) ** 2 * problem.total)
-    return bool(problem.rss[0] <= floor)
-
-
-def _conversion(problem: Quadratic, size: Floats) -> Floats:
-    """What the last step may round, from coordinates to the user's units, (q,)."""
-    rounded = size.copy()
-    if problem.coordinates.intercept:
-        rounded[0] += np.abs(problem.coordinates.centre) @ rounded[1:]
-        rounded[0] += abs(problem.coordinates.target_centre[0])
-    return np.asarray((4 + np.sqrt(len(size))) * EPSILON * rounded)
-
-
-def _level(problem: Quadratic) -> float:
-    """The target's mean in units of its spread."""
-    return float(problem.coordinates.target_centre[0] / problem.coordinates.target_scale[0])
-
-
-def _yardstick(problem: Quadratic, jacobian: Floats, exact: Floats) -> tuple[Floats, Unit]:
-    if problem.df_resid > 0 and not noise_free(problem):
-        se = np.sqrt(np.diag(covariance(problem)))
-        return se, "scale" if problem.l2 else "standard errors"
+def _yardstick(exact: Exact, target: int) -> tuple[Floats, Unit]:
+    if exact.df_resid > 0 and not exact.noise_free[target]:
+        se = np.sqrt(exact.sigma2[target]) * exact.lengths
+        return se, "scale" if exact.l2 else "standard errors"
     # A coefficient that is zero has no size of its own: it is held against the spread of the
     # target over the spread of its column.
-    spread = np.abs(jacobian).sum(axis=1) * problem.coordinates.target_scale[0]
-    return np.maximum(np.abs(exact), spread), "relative"
+    return np.maximum(np.abs(exact.coef[:, target]), exact.sizes[:, target]), "relative"
 
 
 def _largest(distance: Floats, yardstick: Floats) -> float:

@@ -13,7 +13,7 @@ import polars as pl
 import torch
 
 from gentle import formula as wilkinson
-from gentle.batch import INTERCEPT, Batch, Floats, Integers, rows_per_batch
+from gentle.batch import INTERCEPT, Batch, Floats, Integers, Labels, rows_per_batch
 from gentle.errors import GentleError, listed, near
 from gentle.sources import Arrays, Chunk, Matrix, Source
 from gentle.sources.source import bounds, is_number
@@ -32,20 +32,21 @@ class Encoder(Protocol):
     """How complete rows of a frame become numbers."""
 
     @property
-    def target(self) -> str: ...
+    def targets(self) -> tuple[str, ...]: ...
     @property
     def names(self) -> tuple[str, ...]: ...
     @property
     def intercept(self) -> bool: ...
-    def encode(self, frame: pl.DataFrame) -> tuple[Floats, Floats]: ...
     def encode_x(self, frame: pl.DataFrame) -> Floats: ...
+    def encode_y(self, frame: pl.DataFrame) -> Floats: ...
+    def encode_low(self, frame: pl.DataFrame, x: Floats) -> Floats | None: ...
 
 
 @dataclass(frozen=True)
 class Plain:
     """Columns as they are: numbers, truths as 0 and 1, texts as one column a level but the first."""
 
-    target: str
+    targets: tuple[str, ...]
     features: tuple[str, ...]
     levels: Levels
     intercept: bool
@@ -62,12 +63,18 @@ class Plain:
             )
         )
 
-    def encode(self, frame: pl.DataFrame) -> tuple[Floats, Floats]:
-        return self.encode_x(frame), _numbers(frame.select(self.target))
-
     def encode_x(self, frame: pl.DataFrame) -> Floats:
+        """(n, p)"""
         columns = list(self._columns())
         return _numbers(frame.select(columns)) if columns else np.empty((frame.height, 0))
+
+    def encode_y(self, frame: pl.DataFrame) -> Floats:
+        """(n, k)"""
+        return _numbers(frame.select(self.targets))
+
+    def encode_low(self, frame: pl.DataFrame, x: Floats) -> Floats | None:  # noqa: ARG002
+        """Nothing: columns as they are lack nothing."""
+        return None
 
     def _columns(self) -> Iterator[pl.Expr]:
         for feature in self.features:
@@ -89,11 +96,14 @@ class Design:
     levels: Levels = field(default_factory=dict)
     weights: str | None = None
     frequencies: str | None = None
+    offset: str | None = None
+    clusters: tuple[str, ...] = ()
     missing: Missing = "drop"
 
     @property
-    def target(self) -> str:
-        return self.encoder.target
+    def targets(self) -> tuple[str, ...]:
+        """Columns of y, (k,)."""
+        return self.encoder.targets
 
     @property
     def intercept(self) -> bool:
@@ -112,8 +122,9 @@ class Design:
     @property
     def needed(self) -> tuple[str, ...]:
         """The source's columns that a fit reads, each once."""
-        extra = [name for name in (self.weights, self.frequencies) if name is not None]
-        return tuple(dict.fromkeys((*self.columns, *self.target_columns, *extra)))
+        extra = (self.weights, self.frequencies, self.offset, *self.clusters)
+        named = [name for name in extra if name is not None]
+        return tuple(dict.fromkeys((*self.columns, *self.target_columns, *named)))
 
     def batch(self, chunk: Chunk, where: str) -> Batch:
         """The rows of a chunk that are complete, as numbers; `where` names their source.
@@ -124,11 +135,16 @@ class Design:
         n_read = len(chunk.rows)
         sieve = _Sieve(chunk.rows, where, self.missing)
         chunk = sieve.complete(chunk, self.needed)
-        x, y = self._numbers(chunk, where)
+        x, y, low = self._numbers(chunk, where)
         weight = self._mass(chunk, self.weights, sieve)
         frequency = self._mass(chunk, self.frequencies, sieve)
+        if self.offset is not None:
+            offset = _column(chunk, self.offset)[:, None]
+            sieve.finite((self.offset,), offset)
+            y = y - offset
         sieve.finite(self.names, x)
-        sieve.finite((self.target,), y)
+        sieve.finite(self.targets, y)
+        groups = tuple(_labels(chunk, name, sieve) for name in self.clusters)
         keep = sieve.keep
         return Batch(
             _tensor(_kept(x, keep)),
@@ -139,36 +155,68 @@ class Design:
             n_read,
             sieve.missing_by_column,
             sieve.n_weightless,
+            tuple(_kept(labels, keep) for labels in groups),
+            None if low is None else _tensor(_kept(low, keep)),
         )
 
-    def features(self, chunk: Chunk, where: str) -> tuple[Floats, Integers]:
-        """(x, rows) of the rows whose features are complete: what a prediction needs."""
+    def features(self, chunk: Chunk, where: str) -> tuple[Floats, Floats, Integers]:
+        """(x, offset, rows) of the rows that are complete: what a prediction needs."""
         sieve = _Sieve(chunk.rows, where, "drop")
-        chunk = sieve.complete(chunk, self.columns)
+        needed = self.columns if self.offset is None else (*self.columns, self.offset)
+        chunk = sieve.complete(chunk, needed)
         if isinstance(chunk.table, Matrix):
             x = chunk.table.x
         else:
             x = self.encoder.encode_x(_with_levels(chunk, self.levels, where))
         sieve.finite(self.names, x)
-        return _kept(x, sieve.keep), _kept(chunk.rows, sieve.keep)
+        offset = np.zeros(len(x)) if self.offset is None else _column(chunk, self.offset)
+        sieve.finite(("offset",), offset[:, None])
+        keep = sieve.keep
+        return _kept(x, keep), _kept(offset, keep), _kept(chunk.rows, keep)
 
-    def _numbers(self, chunk: Chunk, where: str) -> tuple[Floats, Floats]:
-        """(x, y) of a chunk: (n, p) and (n, 1)."""
+    def _numbers(self, chunk: Chunk, where: str) -> tuple[Floats, Floats, Floats | None]:
+        """(x, y, low) of a chunk: (n, p), (n, k) and, where x is computed, what it lacks (n, p)."""
         if isinstance(chunk.table, Matrix):
-            return chunk.table.x, chunk.table.other[self.target][:, None]
-        return self.encoder.encode(_with_levels(chunk, self.levels, where))
+            columns = [chunk.table.other[name] for name in self.targets]
+            return (
+                chunk.table.x,
+                columns[0][:, None] if len(columns) == 1 else np.stack(columns, 1),
+                None,
+            )
+        frame = _with_levels(chunk, self.levels, where)
+        x = self.encoder.encode_x(frame)
+        return x, self.encoder.encode_y(frame), self.encoder.encode_low(frame, x)
 
     def _mass(self, chunk: Chunk, name: str | None, sieve: _Sieve) -> Floats | None:
         """Weights or frequencies, (n,), where the design has them."""
         if name is None:
             return None
-        if isinstance(chunk.table, Matrix):
-            values = chunk.table.other[name]
-        else:
-            values = _numbers(chunk.table.select(name))[:, 0]
+        values = _column(chunk, name)
         sieve.finite((name,), values[:, None])
         sieve.positive(name, values)
         return values
+
+
+def _column(chunk: Chunk, name: str) -> Floats:
+    """A column of numbers beside x, (n,)."""
+    if isinstance(chunk.table, Matrix):
+        return chunk.table.other[name]
+    return _numbers(chunk.table.select(name))[:, 0]
+
+
+def _labels(chunk: Chunk, name: str, sieve: _Sieve) -> Labels:
+    """Which cluster each row belongs to, (n,): texts, whole numbers, or numbers."""
+    if isinstance(chunk.table, Matrix):
+        labels = chunk.table.labels[name]
+        if labels.dtype.kind == "f":
+            sieve.finite((name,), labels[:, None].astype(np.float64))
+        return labels
+    column = chunk.table[name]
+    if column.dtype.is_integer() or column.dtype.is_temporal() or column.dtype == pl.Boolean:
+        return column.to_physical().cast(pl.Int64).to_numpy()
+    if column.dtype.is_float():
+        return column.cast(pl.Float64).to_numpy()
+    return column.cast(pl.String).to_numpy().astype(str)
 
 
 def _with_levels(chunk: Chunk, levels: Levels, where: str) -> pl.DataFrame:
@@ -267,9 +315,15 @@ class Rows:
     batch_rows: int | None = None  # by default as many as a core's cache holds
 
     def __iter__(self) -> Iterator[Batch]:
-        width = len(self.design.names) + 1
+        width = len(self.design.names) + len(self.design.targets)
         for chunk in self.source.scan(self.design.needed, self.batch_rows or rows_per_batch(width)):
             yield self.design.batch(chunk, self.source.name)
+
+    @property
+    def single(self) -> bool:
+        """Whether some of the data are float32."""
+        schema = self.source.schema()
+        return any(schema[name] == pl.Float32 for name in self.design.needed if name in schema)
 
     def split(self, parts: int) -> Sequence[Rows]:
         """The same rows in so many parts, in order."""
@@ -296,79 +350,96 @@ def learn_design(
     source: Source,
     formula: str | None = None,
     *,
-    target: str | None = None,
+    targets: Sequence[str] = (),
     features: Sequence[str] | None = None,
     intercept: bool = True,
     weights: str | None = None,
     frequencies: str | None = None,
+    offset: str | None = None,
+    clusters: Sequence[str] = (),
     missing: Missing = "drop",
 ) -> Design:
-    """The design of a source: from a formula, or from a target and its columns.
+    """The design of a source: from a formula, or from its targets and their features.
 
     Raises GentleError for a name that does not exist and for a column that is no number and no text.
     """
     if missing not in ("drop", "raise"):
         raise GentleError(f"missing must be 'drop' or 'raise', and is {missing!r}")
     schema = source.schema()
-    roles = {"weights": weights, "frequencies": frequencies}
-    for role, name in (("target", target), *roles.items()):
+    numbers = {"weights": weights, "frequencies": frequencies, "offset": offset}
+    for role, name in (
+        *(("target", target) for target in targets),
+        *numbers.items(),
+        *(("clusters", cluster) for cluster in clusters),
+    ):
         if name is not None and name not in schema:
             raise GentleError(
                 f"{source.name} has no column '{name}' for {role}: {near(name, schema)}"
             )
-    extra = [name for name in roles.values() if name is not None]
+    extra = [name for name in numbers.values() if name is not None]
     if isinstance(source, Arrays):
-        for name in (target, *extra):
+        for name in (*targets, *extra, *clusters):
             if name in source.names:
                 raise GentleError(
-                    f"'{name}' is a column of X: give the target and weights as arrays of their own"
+                    f"'{name}' is a column of X: give the target and what else is not in X as arrays of "
+                    "their own"
                 )
+    _refuse_types(source, extra)
     if formula is not None:
-        if target is not None or features is not None:
+        if targets or features is not None:
             raise GentleError("give a formula, or a target and its features, but not both")
-        design = _from_formula(source, formula, extra, missing)
+        design = _from_formula(source, formula, (*extra, *clusters), missing)
     else:
-        design = _from_columns(source, target, features, intercept, extra, missing)
+        aside = (*extra, *clusters)
+        design = _from_columns(source, targets, features, intercept, aside, missing)
     names = (INTERCEPT,) * design.intercept + design.names
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise GentleError(f"each column of the model needs its own name: two are {listed(twice)}")
-    return replace(design, weights=weights, frequencies=frequencies)
+    return replace(
+        design,
+        weights=weights,
+        frequencies=frequencies,
+        offset=offset,
+        clusters=tuple(clusters),
+    )
 
 
 def _from_columns(
     source: Source,
-    target: str | None,
+    targets: Sequence[str],
     features: Sequence[str] | None,
     intercept: bool,
-    extra: Sequence[str],
+    aside: Sequence[str],
     missing: Missing,
 ) -> Design:
     schema = source.schema()
-    if target is None:
+    if not targets:
         raise GentleError(
             f"which column of {source.name} is the target? Name it with target (--target), or give "
             f"a formula such as '{list(schema)[-1]} ~ .'"
         )
     if features is None:
-        features = [name for name in schema if name != target and name not in extra]
+        features = [name for name in schema if name not in (*targets, *aside)]
     for name in features:
         if name not in schema:
             raise GentleError(f"{source.name} has no column '{name}': {near(name, schema)}")
-    if target in features:
-        raise GentleError(f"the target '{target}' is among the features: it would explain itself")
-    refuse_other_than_numbers(source, target)
-    _refuse_types(source, (*features, *extra))
+    for target in targets:
+        if target in features:
+            raise GentleError(
+                f"the target '{target}' is among the features: it would explain itself"
+            )
+        refuse_other_than_numbers(source, target)
+    _refuse_types(source, features)
     levels = {name: _levels(source, name) for name in features if _is_text(schema[name])}
-    encoder = Plain(target, tuple(features), levels, intercept)
-    return Design(encoder, tuple(features), (target,), levels, missing=missing)
+    encoder = Plain(tuple(targets), tuple(features), levels, intercept)
+    return Design(encoder, tuple(features), tuple(targets), levels, missing=missing)
 
 
-def _from_formula(source: Source, text: str, extra: Sequence[str], missing: Missing) -> Design:
+def _from_formula(source: Source, text: str, aside: Sequence[str], missing: Missing) -> Design:
     schema = source.schema()
     if isinstance(source, Arrays):
         raise GentleError("a formula needs columns with names: give a frame or a file, not arrays")
-    visible = {name: dtype for name, dtype in schema.items() if name not in extra}
-    parsed = wilkinson.parse(text, visible)
+    parsed = wilkinson.parse(text, schema, aside)
     _refuse_types(source, parsed.columns)
     for name in parsed.target_columns:
         refuse_other_than_numbers(source, name)

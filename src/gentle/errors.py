@@ -14,6 +14,18 @@ class GentleWarning(UserWarning):
     """Something was changed or left out on the caller's behalf, and a number depends on it."""
 
 
+class RankWarning(GentleWarning):
+    """A column is a combination of others, so its coefficient alone cannot be told."""
+
+
+class PrecisionWarning(GentleWarning):
+    """Fewer digits are certified than were asked for."""
+
+
+class CovarianceWarning(GentleWarning):
+    """A covariance had to be mended, or rests on too few groups to be trusted."""
+
+
 def near(name: str, known: Iterable[str]) -> str:
     """The way out for a name that does not exist: its nearest neighbours, or all there are."""
     names = list(known)

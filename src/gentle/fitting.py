@@ -3,184 +3,325 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from gentle.batch import INTERCEPT, Floats
-from gentle.certificate import Certificate, certify, covariance, sigma2
+from gentle.batch import INTERCEPT, Batch
+from gentle.certificate import certify
+from gentle.choices import DESCENTS, Choices
 from gentle.design import Design, Held, Missing, Rows, learn_design
-from gentle.driver import Outcome, Progress, Stop, drive
+from gentle.driver import Outcome, Progress, drive
 from gentle.engines import Divisible, fold
-from gentle.errors import GentleError, GentleWarning, check_seed, listed, near
+from gentle.errors import (
+    CovarianceWarning,
+    GentleError,
+    PrecisionWarning,
+    RankWarning,
+    check_seed,
+    listed,
+)
+from gentle.exact import Exact, Placing, dropping, least_norm, polish, solve
 from gentle.losses import Squared
+from gentle.meat import Sandwich, sandwich
 from gentle.penalties import Ridge
 from gentle.problem import Dependent, Quadratic, Streamed, distinctness, reduce
-from gentle.result import Fit
-from gentle.solvers import SGD, State
-from gentle.sources import Source, hold_out, open_source, pair_target, with_columns
+from gentle.result import Fit, Fits
+from gentle.solvers import State
+from gentle.sources import Source, hold_out, open_source, pair_targets, with_columns
 from gentle.statistics import Moments, Opening, Sample, Score, Tally, Triangle
-from gentle.verdict import Cause, Verdict, exact_verdict, verdict
+from gentle.verdict import descent_verdict, exact_verdict
 
-DESCENTS = {"sgd": SGD}
-SOLVERS = ("auto", "exact", *DESCENTS)
-RANKS = ("drop", "raise")
 DISTINCT = 1e-3  # cross-products lose half of the digits below this; the rows are read again
 SAMPLE_ROWS = 2_048  # at least so many, for the curvature that a descent walks by
 SAMPLE_ROWS_PER_COLUMN = 8
 HELD_BYTES = 2**28
-MAX_PASSES = 100
+POLISHED_NUMBERS = 1e6  # up to so many numbers a polish costs milliseconds, and is always made
 LARGEST = 1e140  # of a number, and of its inverse
 MOST_TERMS = 3  # of a combination that is written out
+
+Column = str | Sequence[Any]  # the name of a column, or its values (n,)
 
 
 def fit(
     data: Any,
     formula: str | None = None,
     *,
-    target: str | None = None,
+    target: str | Sequence[str] | None = None,
     features: Sequence[str] | None = None,
     names: Sequence[str] | None = None,
     intercept: bool = True,
-    weights: str | Sequence[float] | None = None,
-    frequencies: str | Sequence[float] | None = None,
+    weights: Column | None = None,
+    frequencies: Column | None = None,
+    offset: Column | None = None,
     l2: float = 0.0,
     solver: str = "auto",
     tol: float = 1e-3,
+    digits: float | None = None,
+    errors: str | None = None,
+    cluster: Column | tuple[Column, ...] | None = None,
+    lags: int | None = None,
+    use_t: bool = True,
     rank: str = "drop",
+    method: str = "auto",
     missing: Missing = "drop",
     seed: int = 0,
+    max_passes: float = 100,
     test: float | None = None,
     shuffle: bool = False,
     watch: Callable[[Progress], None] | None = None,
-) -> Fit:
+) -> Fit | Fits:
     """Fit a linear model by least squares and say how far its coefficients are from the exact ones.
 
-    Minimises 1/(2W) sum_i w_i (y_i - x_i'b)^2 + l2/2 sum_j b_j^2 over n rows of mass w_i, W = sum w_i;
-    the constant is not penalised.
+    Minimises 1/(2W) sum_i w_i (y_i - o_i - x_i'b)^2 + l2/2 sum_j b_j^2 over n rows of mass w_i and
+    offset o_i, W = sum w_i; the constant is not penalised.
 
     Args:
         data: a frame (anything that speaks the Arrow C stream), the path of a .csv or .parquet
-            file, or a pair (X, y) of arrays or tensors, X (n, p) and y (n,) or (n, 1).
-        formula: a Wilkinson formula such as "price ~ carat + C(cut)".
-        target: the column to explain, where there is no formula.
-        features: the columns that explain it; by default every other column.
+            file, or a pair (X, y) of arrays or tensors, X (n, p) and y (n,), or (n, k) for k targets.
+        formula: a Wilkinson formula such as "price ~ carat + C(cut)"; powers such as I(x**3) and
+            poly(x, 3, raw=True) are taken exactly, not as float64 rounds them.
+        target: the column to explain, where there is no formula; several make several fits.
+        features: the columns that explain it; by default every column that has no other part.
         names: names for the columns of X, where X is an array.
         intercept: whether the model has a constant; a formula says so by itself ("- 1").
         weights: precisions (n,), or the name of their column. A row of weight 0 is absent.
         frequencies: how many rows each row stands for, likewise.
+        offset: a part of the target that is known, (n,) or a column's name; its coefficient is 1.
         l2: strength of the ridge.
         solver: "exact" or "auto" for the exact answer; "sgd" for the descent, with the exact
             answer beside it.
-        tol: how near the descent must come to the exact answer, in standard errors.
+        tol: how near to the exact answer, in standard errors: a descent goes on until it is certified
+            to be there, and an exact answer is polished where rounding may have moved it further.
+        digits: how many digits every coefficient must be certified to have; asks for a polish.
+        errors: "classical" standard errors; "HC0", "HC1", "HC2" or "HC3" where the variance differs
+            from row to row; "cluster" where rows of a group belong together, which `cluster` asks for
+            by itself; "HAC" (Newey and West 1987) where neighbouring rows do.
+        cluster: the groups, as a column's name or labels (n,); a tuple of two for two-way clusters.
+        lags: how many neighbours "HAC" looks at; by default floor(4 (n/100)^(2/9)).
+        use_t: t intervals and p-values; False takes the normal distribution.
         rank: "drop" leaves out a column that is a combination of those before it, as R does, and
-            names it; "raise" refuses it.
+            names it; "minimum-norm" shares its part among them so that the slopes are the shortest;
+            "raise" refuses it.
+        method: "auto" makes cross-products and reads the rows again for a QR triangle where these
+            lose too many digits; "qr" makes the triangle at once.
         missing: "drop" leaves out rows with a null or NaN, and counts them; "raise" refuses them.
         seed: of everything that is drawn: the sample, the minibatches and a shuffled split.
+        max_passes: how many readings of the rows a descent may take.
         test: the share of the rows to hold out and score: the last ones, or with shuffle random ones.
         shuffle: whether the held-out rows are drawn at random.
         watch: called with each step of the descent.
+
+    Returns:
+        a `Fit`, or for several targets `Fits`, which has one for each.
 
     Raises:
         GentleError (a ValueError): with one sentence that says what is needed, what was found and
             where, and the way out.
     """
-    source = open_source(data, names)
-    if formula is None and target is None:
-        target = pair_target(data)
-    source, weight_column = _beside(source, "(weights)", weights)
-    source, frequency_column = _beside(source, "(frequencies)", frequencies)
+    choices = Choices(
+        l2=l2,
+        solver=solver,
+        tol=tol,
+        digits=digits,
+        errors=_errors(errors, cluster),
+        lags=lags,
+        use_t=use_t,
+        rank=rank,
+        method=method,
+        seed=seed,
+        max_passes=max_passes,
+    )
     tested: Source | None = None
+    source, parts = open_rows(
+        data,
+        names=names,
+        weights=weights,
+        frequencies=frequencies,
+        offset=offset,
+        cluster=cluster,
+    )
+    if formula is None and target is None:
+        target = pair_targets(data)
     if test is not None:
         check_seed(seed)
         source, tested = hold_out(source, test, shuffle=shuffle, seed=seed)
     design = learn_design(
         source,
         formula,
-        target=target,
+        targets=(target,) if isinstance(target, str) else tuple(target or ()),
         features=features,
         intercept=intercept,
-        weights=weight_column,
-        frequencies=frequency_column,
         missing=missing,
+        **parts,
     )
-    found = fit_rows(
-        Rows(source, design),
-        l2=l2,
-        solver=solver,
-        tol=tol,
-        rank=rank,
-        seed=seed,
-        watch=watch,
-    )
-    if found.design.intercept and found.n_rows > 1 and found.tss <= 0:
+    found = fit_rows(Rows(source, design), choices, watch=watch)
+    for one in found:
+        _refuse_constant_target(one, source)
+    if tested is not None:
+        found = tuple(_scored(one, at, Rows(tested, design)) for at, one in enumerate(found))
+    return found[0] if len(found) == 1 else Fits(found)
+
+
+def open_rows(
+    data: Any,
+    *,
+    names: Sequence[str] | None = None,
+    weights: Column | None = None,
+    frequencies: Column | None = None,
+    offset: Column | None = None,
+    cluster: Column | tuple[Column, ...] | None = None,
+) -> tuple[Source, dict[str, Any]]:
+    """A source with what was given beside it, and the names its parts go by there."""
+    source = open_source(data, names)
+    parts: dict[str, Any] = {}
+    given = {"weights": weights, "frequencies": frequencies, "offset": offset}
+    for part, column in given.items():
+        source, parts[part] = _beside(source, f"({part})", column)
+    keys = cluster if isinstance(cluster, tuple) else () if cluster is None else (cluster,)
+    if len(keys) > 2:
         raise GentleError(
-            f"the target '{design.target}' of {source.name} has the same value in every row: "
-            "there is nothing for columns to explain"
+            f"clusters go one way or two, and {len(keys)} were given: labels of one way belong in "
+            "a list or an array"
         )
-    if tested is None:
-        return found
-    score = Score(found.slopes, found.intercept)
-    return replace(found, test=fold(score, Rows(tested, design)))
+    clusters = []
+    for at, key in enumerate(keys):
+        name = "(cluster)" if len(keys) == 1 else f"(cluster {at + 1})"
+        source, found = _beside(source, name, key, labels=True)
+        clusters.append(found)
+    return source, {**parts, "clusters": tuple(clusters)}
 
 
 def fit_rows(
     rows: Rows,
+    choices: Choices,
     *,
-    l2: float = 0.0,
-    solver: str = "auto",
-    tol: float = 1e-3,
-    rank: str = "drop",
-    seed: int = 0,
     watch: Callable[[Progress], None] | None = None,
-) -> Fit:
-    """Fit rows whose design is known; see `fit` for the arguments."""
-    _check_options(solver=solver, tol=tol, rank=rank)
-    check_seed(seed)
-    penalty = Ridge(l2)
+) -> tuple[Fit, ...]:
+    """Fit rows whose design is known, a fit for each target."""
     design = rows.design
-    walked = _held(rows) if solver in DESCENTS else rows
-    sample = Sample(max(SAMPLE_ROWS, SAMPLE_ROWS_PER_COLUMN * len(design.names)), seed)
-    opening = fold(Opening(Tally(), Moments(), sample), walked)
+    walked = _held(rows) if choices.descends else rows
+    opening = _opening(walked, choices, len(design.names))
     _check_rows(opening.tally, rows)
-    problem = _reduced(opening.moments, walked, design, l2)
-    dropped = _dropped(problem, rows, rank)
-    outcome = None
-    if solver in DESCENTS:
-        outcome = _descend(
-            DESCENTS[solver](seed=seed),
-            problem,
-            walked,
-            penalty,
-            opening.sample,
-            tol=tol,
-            watch=watch,
+    problem = _reduced(opening, walked, design, choices)
+    exact = solve(problem)
+    placing = _placing(exact, problem, rows, choices.rank)
+    exact = _polished(exact, walked, opening.tally, choices)
+    fits = []
+    for at in range(len(design.targets)):
+        one = walked if len(design.targets) == 1 else OneTarget(walked, at)
+        mine = exact.of(at)
+        outcome = None
+        if choices.descends:
+            outcome = _descend(mine, one, opening.sample, at, choices, watch)
+        fits.append(
+            _result(mine, placing, design, at, opening, one, outcome, choices, single=rows.single)
         )
-    return _result(problem, design, opening.tally, dropped, outcome, solver=solver, tol=tol)
+    _warn_of_digits(fits, choices)
+    return tuple(fits)
+
+
+def least_squares(rows: Rows, choices: Choices | None = None) -> Exact:
+    """The exact answer for rows, polished where that is cheap or asked for."""
+    choices = choices or Choices()
+    opening = _opening(rows, choices, len(rows.design.names))
+    exact = solve(_reduced(opening, rows, rows.design, choices))
+    return _polished(exact, rows, opening.tally, choices)
+
+
+def from_moments(one: Fit, moments: Moments, tally: Tally) -> Fit:
+    """A fit like `one` of other rows, of which only the moments are there."""
+    choices = replace(one.choices, solver="exact", errors="classical", lags=None, digits=None)
+    triangle = moments.triangle()
+    _check_sizes(triangle, one.design)
+    problem = reduce(triangle, intercept=one.design.intercept, l2=choices.l2)
+    exact = solve(problem)
+    placing = _placing(exact, problem, None, choices.rank, names=one.design.names)
+    opening = Opening(tally, moments, None)
+    return _result(exact, placing, one.design, 0, opening, None, None, choices, single=one.single)
+
+
+def _refuse_constant_target(found: Fit, source: Source) -> None:
+    if found.design.intercept and found.n_rows > 1 and found.tss <= 0:
+        raise GentleError(
+            f"the target '{found.target}' of {source.name} has the same value in every row: "
+            "there is nothing for columns to explain"
+        )
+
+
+def _scored(found: Fit, at: int, rows: Rows) -> Fit:
+    """The fit with its score on rows that were held out."""
+    score = Score(found.slopes, found.intercept)
+    return replace(found, held_out=fold(score, OneTarget(rows, at)))
+
+
+@dataclass(frozen=True, eq=False)
+class OneTarget:
+    """Rows of several targets, seen as those of one."""
+
+    rows: Divisible
+    at: int
+
+    def __iter__(self) -> Iterator[Batch]:
+        return iter(self.split(1)[0])
+
+    def split(self, parts: int) -> Sequence[Any]:
+        """The same rows in so many parts, in order."""
+        return [_OneTargetPart(part, self.at) for part in self.rows.split(parts)]
+
+
+@dataclass(frozen=True, eq=False)
+class _OneTargetPart:
+    batches: Any
+    at: int
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in self.batches:
+            yield _only(batch, self.at)
+
+
+def _only(batch: Batch, target: int) -> Batch:
+    """The batch with one of its targets."""
+    return replace(batch, y=batch.y[:, target : target + 1])
+
+
+def _errors(errors: str | None, cluster: Any) -> str:
+    """Which errors are meant: `cluster` alone asks for clustered ones."""
+    if cluster is None:
+        if errors == "cluster":
+            raise GentleError(
+                "errors='cluster' needs the groups: name their column with cluster, or give labels (n,)"
+            )
+        return errors or "classical"
+    if errors not in (None, "cluster"):
+        raise GentleError(
+            f"cluster asks for clustered errors, and errors is '{errors}': leave one out"
+        )
+    return "cluster"
 
 
 def _beside(
-    source: Source, role: str, given: str | Sequence[float] | None
+    source: Source, part: str, given: Column | None, *, labels: bool = False
 ) -> tuple[Source, str | None]:
     """The name of a column that was given by name, or as an array, which joins the source."""
     if given is None or isinstance(given, str):
         return source, given
-    return with_columns(source, {role: given}), role
+    return with_columns(source, {part: given}, labels=labels), part
 
 
-def _check_options(*, solver: str, tol: float, rank: str) -> None:
-    if solver not in SOLVERS:
-        raise GentleError(f"there is no solver '{solver}': {near(solver, SOLVERS)}")
-    if rank not in RANKS:
-        raise GentleError(f"there is no rank rule '{rank}': {near(rank, RANKS)}")
-    if not 0 < tol < float("inf"):
-        raise GentleError(f"tol must be a number above 0, in standard errors, and is {tol}")
+def _opening(rows: Divisible, choices: Choices, p: int) -> Opening:
+    """The first pass; with method="qr" it makes a triangle where it would make moments."""
+    sample = None
+    if choices.descends:
+        sample = Sample(max(SAMPLE_ROWS, SAMPLE_ROWS_PER_COLUMN * p), choices.seed)
+    sums = Moments() if choices.method == "auto" else Triangle.unplaced()
+    return fold(Opening(Tally(), sums, sample), rows)
 
 
 def _check_rows(tally: Tally, rows: Rows) -> None:
-    """Raises GentleError where nothing is left to fit, and says what became of the rows."""
+    """Raises GentleError where there is nothing to fit, or nothing to fit it to."""
     if not rows.design.names and not rows.design.intercept:
         raise GentleError("the model has neither columns nor a constant: there is nothing to fit")
     if tally.n_used:
@@ -200,25 +341,22 @@ def _held(rows: Rows) -> Rows | Held:
     return Held(tuple(rows)) if size <= HELD_BYTES else rows
 
 
-def least_squares(rows: Rows, *, l2: float) -> Quadratic:
-    """The least-squares problem of rows, reduced: what an exact answer or a certificate needs."""
-    return _reduced(fold(Moments(), rows), rows, rows.design, l2)
-
-
-def _reduced(moments: Moments, rows: Divisible, design: Design, l2: float) -> Quadratic:
+def _reduced(opening: Opening, rows: Divisible, design: Design, choices: Choices) -> Quadratic:
     """From the cross-products, or where these lose too many digits from the rows, read again."""
-    triangle = moments.triangle()
+    triangle = opening.sums.triangle()
     _check_sizes(triangle, design)
-    if distinctness(triangle, intercept=design.intercept).min(initial=1.0) < DISTINCT:
+    near = distinctness(triangle, intercept=design.intercept).min(initial=1.0) < DISTINCT
+    if triangle.squared and near:
         triangle = fold(Triangle.zero(triangle.coordinates), rows)
-    return reduce(triangle, intercept=design.intercept, l2=l2)
+    return reduce(triangle, intercept=design.intercept, l2=choices.l2)
 
 
 def _check_sizes(triangle: Triangle, design: Design) -> None:
     """Raises GentleError for numbers whose squares float64 cannot hold."""
     units = triangle.coordinates
     sizes = dict(zip(design.names, zip(units.centre, units.scale, strict=True), strict=True))
-    sizes[design.target] = (units.target_centre[0], units.target_scale[0])
+    targets = zip(units.target_centre, units.target_scale, strict=True)
+    sizes |= dict(zip(design.targets, targets, strict=True))
     sizes["the sum of the weights"] = (0.0, triangle.total)
     for name, (centre, scale) in sizes.items():
         if not (1 / LARGEST <= scale <= LARGEST and abs(centre) <= LARGEST):
@@ -229,28 +367,60 @@ def _check_sizes(triangle: Triangle, design: Design) -> None:
             )
 
 
-def _dropped(problem: Quadratic, rows: Rows, rank: str) -> dict[str, str]:
-    """Column -> what it is made of, for the columns that the rank rule left out."""
-    names = rows.design.names
-    dropped = {names[it.column]: _combination(it, names) for it in problem.dependent}
-    if not dropped:
-        return dropped
-    first, made_of = next(iter(dropped.items()))
+def _polished(exact: Exact, rows: Divisible, tally: Tally, choices: Choices) -> Exact:
+    """The answer polished over the rows, where that takes milliseconds or its certificate asks for it."""
+    small = tally.n_used * len(exact.coef) <= POLISHED_NUMBERS
+    if not small and all(_sure(exact.of(at), choices) for at in range(len(exact.rss))):
+        return exact
+    return polish(exact, rows)
+
+
+def _sure(exact: Exact, choices: Choices) -> bool:
+    """Whether rounding cannot have moved the answer further than it may be."""
+    certificate = certify(exact, exact.coef[:, 0])
+    return certificate.within <= choices.tol and certificate.digits >= (choices.digits or 0.0)
+
+
+def _warn_of_digits(fits: Sequence[Fit], choices: Choices) -> None:
+    if choices.digits is None:
+        return
+    for one in fits:
+        if one.certificate.digits < choices.digits:
+            warnings.warn(
+                f"{one.target}: {choices.digits:g} digits were asked for, and "
+                f"{one.certificate.digits:.1f} are certified",
+                PrecisionWarning,
+                stacklevel=4,
+            )
+
+
+def _placing(
+    exact: Exact, problem: Quadratic, rows: Rows | None, rank: str, names: tuple[str, ...] = ()
+) -> Placing:
+    """Where the coefficients that were solved for stand among all, and what became of the others."""
+    names = rows.design.names if rows is not None else names
+    made_of = {names[it.column]: combination(it, names) for it in problem.dependent}
+    if not made_of:
+        return dropping(exact, len(names))
+    where = "the rows" if rows is None else rows.source.name
+    first, combined = next(iter(made_of.items()))
     if rank == "raise":
         raise GentleError(
-            f"column '{first}' of {rows.source.name} is {made_of}, so its coefficient cannot be "
+            f"column '{first}' of {where} is {combined}, so its coefficient cannot be "
             "told: leave it out, or let rank='drop' do so"
         )
+    what = "left out" if rank == "drop" else "of the shortest coefficients, not the only ones:"
     warnings.warn(
-        f"left out {listed(dropped)}: a combination of the columns before ({first} = {made_of})",
-        GentleWarning,
-        stacklevel=4,
+        f"{what} {listed(made_of)}: a combination of the columns before ({first} = {combined})",
+        RankWarning,
+        stacklevel=5,
     )
-    return dropped
+    placing = dropping if rank == "drop" else least_norm
+    return replace(placing(exact, len(names)), made_of=made_of)
 
 
-def _combination(dependent: Dependent, names: Sequence[str]) -> str:
-    """A linear combination for print: '2 * a + 1', or 'constant'."""
+def combination(dependent: Dependent, names: Sequence[str]) -> str:
+    """A linear combination for print, with how exactly it holds: '2 * a + 1', or 'constant'."""
     if not dependent.on:
         return (
             "constant, to the rounding of its values" if dependent.constant else "zero in every row"
@@ -264,97 +434,100 @@ def _combination(dependent: Dependent, names: Sequence[str]) -> str:
     largest = max(map(abs, dependent.slopes))
     if abs(dependent.constant) > 1e-9 * largest:
         terms.append(f"{dependent.constant:.6g}")
-    return " + ".join(terms).replace("+ -", "- ")
+    return " + ".join(terms).replace("+ -", "- ") + f", to {dependent.nearness:.0e}"
 
 
 def _descend(
-    solver: SGD,
-    problem: Quadratic,
+    exact: Exact,
     rows: Divisible,
-    penalty: Ridge,
-    sample: Sample,
-    *,
-    tol: float,
+    sample: Sample | None,
+    at: int,
+    choices: Choices,
     watch: Callable[[Progress], None] | None,
 ) -> Outcome:
+    assert sample is not None
     assert sample.batch is not None
-    streamed = Streamed(rows, Squared(), penalty, problem.coordinates, sample.batch)
+    problem = exact.problem
+    penalty = Ridge(choices.l2)
+    some = _only(sample.batch, at)
+    streamed = Streamed(rows, Squared(), penalty, problem.coordinates, some)
     return drive(
-        solver,
+        DESCENTS[choices.solver](seed=choices.seed),
         streamed,
         State(np.zeros_like(problem.minimiser)),
-        lambda theta: certify(problem, theta),
-        tol=tol,
-        max_passes=MAX_PASSES,
+        lambda theta: certify(exact, problem.coordinates.coef(theta)[:, 0]),
+        tol=choices.tol,
+        max_passes=choices.max_passes,
         watch=watch,
     )
 
 
 def _result(
-    problem: Quadratic,
+    exact: Exact,
+    placing: Placing,
     design: Design,
-    tally: Tally,
-    dropped: dict[str, str],
+    at: int,
+    opening: Opening,
+    rows: Divisible | None,
     outcome: Outcome | None,
+    choices: Choices,
     *,
-    solver: str,
-    tol: float,
+    single: bool,
 ) -> Fit:
-    """Everything in the user's units, in the order of the design, nan where a column was left out."""
+    """Everything in the user's units, in the order of the design."""
     names = (INTERCEPT,) * design.intercept + design.names
-    first = int(design.intercept)
-    columns = problem.coordinates.columns
-    assert columns is not None
-    kept = np.concatenate([np.arange(first), columns + first]).astype(int)
-
-    def placed(theta: Floats) -> Floats:
-        values = np.full(len(names), np.nan)
-        values[kept] = problem.coordinates.coef(theta)[:, 0]
-        return values
-
-    vcov = np.full((len(names), len(names)), np.nan)
-    if not problem.l2:
-        vcov[np.ix_(kept, kept)] = covariance(problem)
-    exact = placed(problem.minimiser)
-    descent = None if outcome is None else placed(outcome.theta)
-    certificate = certify(problem, problem.minimiser) if outcome is None else outcome.certificate
-    unit = float(problem.coordinates.target_scale[0]) ** 2
+    found = exact.coef[:, 0]
+    descent = None
+    if outcome is not None:
+        coordinates = exact.problem.coordinates
+        descent = placing.coef(coordinates.coef(outcome.theta)[:, 0])
+    certificate = certify(exact, found) if outcome is None else outcome.certificate
+    kept = tuple(names[j] for j in placing.kept)
+    if outcome is None:
+        verdict = exact_verdict(certificate, kept)
+    else:
+        verdict = descent_verdict(certificate, kept, choices.tol, outcome.stop)
     return Fit(
         design=design,
+        target=design.targets[at],
         names=names,
-        values=exact if descent is None else descent,
-        solver="exact" if outcome is None else solver,
-        tol=tol,
-        l2=problem.l2,
-        vcov=vcov,
-        rss=float(problem.rss[0]) * unit,
-        tss=float(problem.tss[0]) * unit,
-        sigma=float(np.sqrt(sigma2(problem))),
-        df_resid=problem.df_resid,
-        tally=tally,
-        n_rows=problem.n_rows,
-        condition=problem.condition,
+        values=placing.coef(found) if descent is None else descent,
+        answer=exact,
+        placing=placing,
+        choices=choices,
+        sandwich=_sandwich(exact, design, rows, choices),
+        moments=opening.sums.of(at) if isinstance(opening.sums, Moments) else None,
+        tally=opening.tally,
         certificate=certificate,
-        verdict=_verdict(certificate, tuple(names[j] for j in kept), tol, outcome),
-        exact_values=exact,
+        verdict=verdict,
+        single=single,
+        exact_values=placing.coef(found),
         descent_values=descent,
         trace=() if outcome is None else outcome.trace,
-        dropped=dropped,
         interrupted=outcome is not None and outcome.stop == "interrupted",
     )
 
 
-CAUSES: dict[Stop, Cause] = {
-    "tolerance": "agree",
-    "rounding": "precision",
-    "passes": "not converged",
-    "interrupted": "interrupted",
-}
-
-
-def _verdict(
-    certificate: Certificate, names: tuple[str, ...], tol: float, outcome: Outcome | None
-) -> Verdict:
-    if outcome is None:
-        return exact_verdict(certificate, names)
-    return verdict(certificate, names, tol, CAUSES[outcome.stop])
+def _sandwich(exact: Exact, design: Design, rows: Divisible | None, choices: Choices) -> Sandwich:
+    """What the standard errors are made of; under a ridge there are none."""
+    errors = "classical" if rows is None else choices.errors
+    if exact.l2 and errors != "classical":
+        raise GentleError(
+            f"a ridge has no standard errors, and errors='{errors}' asks for some: leave out one of them"
+        )
+    found = sandwich(
+        rows if rows is not None else Held(()),
+        exact.fitted,
+        errors,
+        exact.n_rows,
+        sigma2=float(exact.sigma2[0]),
+        clusters=design.clusters,
+        lags=choices.lags,
+    )
+    if found.clipped:
+        warnings.warn(
+            f"the covariance {found.description} had a negative eigenvalue, which was set to zero",
+            CovarianceWarning,
+            stacklevel=5,
+        )
+    return found

@@ -8,10 +8,12 @@ is evaluated, when fitting and when predicting.
 from __future__ import annotations
 
 import ast
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from decimal import Decimal
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,8 +22,10 @@ from formulaic import Formula, ModelSpec
 from formulaic.errors import FormulaicError
 from formulaic.parser.algos.tokenize import tokenize
 from formulaic.parser.types import Factor, Term, Token
+from formulaic.utils.constraints import LinearConstraints
 
 from gentle.batch import INTERCEPT, Floats
+from gentle.doubled import power
 from gentle.errors import GentleError, near
 from gentle.sources import Schema
 
@@ -54,6 +58,10 @@ MOST_PRODUCTS = 10  # a * b doubles the terms: each factor more doubles them aga
 LONGEST_FORMULA = 100_000  # characters
 
 _QUOTED = re.compile(r"`([^`]*)`")
+_NUMBER = re.compile(r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?(?![\w.])")
+_OPERATOR = re.compile(r"==?|[-+*/(),]")
+_UNKNOWN = re.compile(r"[\w.]+(?:\([^()]*\)|\[[^\[\]]*\]|:[\w.]+)*")  # a[T.b]:c, in a sentence
+_LINEAR = "restrictions are linear, such as 'a = b, 2*c + d = 3'"
 _NODES = (
     ast.Expression, ast.BinOp, ast.UnaryOp, ast.Compare, ast.Call, ast.Name, ast.Load,
     ast.Constant, ast.keyword, ast.Attribute,
@@ -78,28 +86,46 @@ class Parsed:
         return tuple(dict.fromkeys((*self.feature_columns, *self.target_columns)))
 
 
+class Power(NamedTuple):
+    """A column of x that is a whole power of one column of the source, to be had exactly."""
+
+    place: int  # in x
+    column: str
+    exponent: int
+
+
 @dataclass(frozen=True)
 class Wilkinson:
     """A formula with the state it learned, such as knots and means: frames to numbers."""
 
     text: str
-    target: str
+    targets: tuple[str, ...]
     names: tuple[str, ...]  # columns of x, the constant not among them
     intercept: bool
     spec: Any  # formulaic's ModelSpecs
     coded: frozenset[str]
-
-    def encode(self, frame: pl.DataFrame) -> tuple[Floats, Floats]:
-        """(x, y) of complete rows: (n, p) and (n, 1)."""
-        return self._numbers(self.spec.rhs, frame), self._side(self.spec.lhs, frame)
+    powers: tuple[Power, ...] = ()
 
     def encode_x(self, frame: pl.DataFrame) -> Floats:
-        """x of complete rows, (n, p), where there is no target."""
-        return self._numbers(self.spec.rhs, frame)
-
-    def _numbers(self, spec: ModelSpec, frame: pl.DataFrame) -> Floats:
-        x = self._side(spec, frame)
+        """x of complete rows, (n, p)."""
+        x = self._side(self.spec.rhs, frame)
         return x[:, 1:] if self.intercept else x
+
+    def encode_y(self, frame: pl.DataFrame) -> Floats:
+        """y of complete rows, (n, k)."""
+        return self._side(self.spec.lhs, frame)
+
+    def encode_low(self, frame: pl.DataFrame, x: Floats) -> Floats | None:
+        """What the powers among the columns of x lack of the exact ones, (n, p); None without powers."""
+        if not self.powers:
+            return None
+        low = np.zeros_like(x)
+        with np.errstate(all="ignore"):
+            for of in self.powers:
+                base = frame[of.column].cast(pl.Float64).to_numpy()
+                exact = power(base, of.exponent)
+                low[:, of.place] = (exact.high - x[:, of.place]) + exact.low
+        return np.nan_to_num(low, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
 
     def _side(self, spec: ModelSpec, frame: pl.DataFrame) -> Floats:
         table = _pandas(frame, self.coded)
@@ -110,8 +136,8 @@ class Wilkinson:
         return numbers if len(numbers) == len(table) else np.ones((len(table), 1))
 
 
-def parse(text: str, schema: Schema) -> Parsed:
-    """Read a formula over the columns of a schema.
+def parse(text: str, schema: Schema, aside: Iterable[str] = ()) -> Parsed:
+    """Read a formula over the columns of a schema; `.` stands for those that are not set aside.
 
     Raises GentleError for what is no formula, for a column that does not exist and for anything
     beyond columns, operators and known functions.
@@ -122,9 +148,10 @@ def parse(text: str, schema: Schema) -> Parsed:
         )
     if len(text) > LONGEST_FORMULA:
         raise GentleError(f"the formula has {len(text):,} characters: give columns with features=")
+    visible = [name for name in schema if name not in set(aside)]
     try:
         _check_tokens(text)
-        formula = Formula(text, _context={"__formulaic_variables_available__": list(schema)})
+        formula = Formula(text, _context={"__formulaic_variables_available__": visible})
     except GentleError:
         raise
     except (FormulaicError, SyntaxError, RecursionError, ValueError) as error:
@@ -133,12 +160,34 @@ def parse(text: str, schema: Schema) -> Parsed:
     left, right = getattr(formula, "lhs", None), getattr(formula, "rhs", None)
     if left is None or right is None or not _is_terms(left) or not _is_terms(right):
         raise GentleError(f"'{text}' must have the form 'target ~ a + b', with one '~' and no '|'")
-    if len(list(left)) != 1:
-        raise GentleError(f"'{text}' must have one target to the left of '~'")
+    if not list(left):
+        raise GentleError(f"'{text}' must have a target to the left of '~'")
     target_columns, target_functions, _ = _names_used(left, schema, text)
     feature_columns, functions, coded = _names_used(right, schema, text)
     learns = bool((functions | target_functions) & set(LEARNED))
     return Parsed(text, formula, target_columns, feature_columns, learns, frozenset(coded))
+
+
+def restrictions(text: str, names: Sequence[str]) -> tuple[Floats, Floats, tuple[str, ...]]:
+    """(R, r, labels) of linear restrictions R b = r on coefficients: (m, q), (m,) and their texts.
+
+    They are written as 'a = b, 2*c + d = 3' over `names` (q,), in the order of b; 'a' alone is 'a = 0'.
+    A name such as C(cut)[T.Good] or arr delay stands as it is, the longest that fits, or in backticks:
+    those that are numbers, or begin like arithmetic, need them.
+
+    Raises GentleError for a name that does not exist, and for what is not linear.
+    """
+    if len(text) > LONGEST_FORMULA:
+        raise GentleError(f"the restrictions have {len(text):,} characters: give them as a matrix")
+    pieces: list[list[_Word]] = [[]]
+    for word in _words(text, names):
+        if word.symbol == ",":
+            pieces.append([])
+        else:
+            pieces[-1].append(word)
+    read = [_restriction(piece, text, len(names)) for piece in pieces]
+    rows, values, labels = zip(*read, strict=True)
+    return np.array(rows), np.array(values), labels
 
 
 def learn(parsed: Parsed, frame: pl.DataFrame) -> Wilkinson:
@@ -161,11 +210,64 @@ def learn(parsed: Parsed, frame: pl.DataFrame) -> Wilkinson:
     spec = matrices.model_spec
     columns = tuple(str(name) for name in spec.rhs.column_names)
     targets = tuple(str(name) for name in spec.lhs.column_names)
-    if len(targets) != 1:
-        raise GentleError(f"the target of '{parsed.text}' must be one column of numbers")
+    if len(targets) != len(list(parsed.formula.lhs)):
+        raise GentleError(f"a target of '{parsed.text}' must be one column of numbers")
     intercept = columns[:1] == (INTERCEPT,)
     names = columns[int(intercept) :]
-    return Wilkinson(parsed.text, targets[0], names, intercept, spec, parsed.coded)
+    powers = _powers(spec.rhs, frame.schema, first=int(intercept))
+    return Wilkinson(parsed.text, targets, names, intercept, spec, parsed.coded, powers)
+
+
+def _powers(spec: ModelSpec, schema: Schema, *, first: int) -> tuple[Power, ...]:
+    """The columns that are I(x**k), or of poly(x, k, raw=True), with x a column of numbers."""
+    powers: list[Power] = []
+    for term, places in spec.term_indices.items():
+        factors = list(term.factors)
+        if len(factors) != 1 or factors[0].eval_method.value != "python":
+            continue
+        column, exponents = _power_of(factors[0].expr)
+        if column in schema and schema[column].is_numeric() and len(exponents) == len(places):
+            powers += [
+                Power(place - first, column, exponent)
+                for place, exponent in zip(places, exponents, strict=True)
+                if exponent > 1
+            ]
+    return tuple(powers)
+
+
+def _power_of(expression: str) -> tuple[str, tuple[int, ...]]:
+    """(column, exponents) of the columns that an expression makes, where they are powers of one."""
+    plain, quoted = _unquoted(expression)
+    node: ast.expr = ast.parse(plain.strip(), mode="eval").body
+    exponents: tuple[int, ...] = ()
+    options = [] if not isinstance(node, ast.Call) else [ast.unparse(it) for it in node.keywords]
+    if isinstance(node, ast.Call) and ast.unparse(node.func) == "I":
+        node = node.args[0]
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
+        exponents = _whole(node.right)
+        node = node.left
+    elif isinstance(node, ast.Call) and ast.unparse(node.func) == "poly" and len(node.args) == 2:
+        degree = _whole(node.args[1]) if options == ["raw=True"] else ()
+        node, exponents = node.args[0], tuple(range(1, degree[0] + 1)) if degree else ()
+    if not isinstance(node, ast.Name) or not exponents:
+        return "", ()
+    return quoted.get(node.id, node.id), exponents
+
+
+def _whole(node: ast.expr) -> tuple[int, ...]:
+    """A whole number of 1 or more as a tuple of itself; else nothing."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, int) and node.value >= 1:
+        return (node.value,)
+    return ()
+
+
+def _unquoted(expression: str) -> tuple[str, dict[str, str]]:
+    """An expression with plain names for those in backticks, and which name stands for which."""
+    quoted = _QUOTED.findall(expression)
+    plain = expression
+    for at in range(len(quoted)):
+        plain = _QUOTED.sub(f"_quoted_{at}_", plain, count=1)
+    return plain, {f"_quoted_{at}_": name for at, name in enumerate(quoted)}
 
 
 class _Numpy:
@@ -252,11 +354,7 @@ class _Reading(ast.NodeVisitor):
         self.coded: set[str] = set()
         self._text = text
         self._expression = expression
-        quoted = _QUOTED.findall(expression)
-        self._quoted = {f"_quoted_{at}_": name for at, name in enumerate(quoted)}
-        plain = expression
-        for at in range(len(quoted)):
-            plain = _QUOTED.sub(f"_quoted_{at}_", plain, count=1)
+        plain, self._quoted = _unquoted(expression)
         try:
             tree = ast.parse(plain, mode="eval")
         except (SyntaxError, RecursionError, ValueError, MemoryError):
@@ -375,4 +473,92 @@ def _small_number(node: ast.expr, most: int) -> bool:
     )
 
 
-__all__ = ["FUNCTIONS", "Parsed", "Wilkinson", "learn", "parse"]
+class _Word(NamedTuple):
+    """A coefficient, a number or an operator of a restriction."""
+
+    symbol: str  # what formulaic reads: b and its number for a coefficient
+    start: int  # where it stands in the text
+    end: int
+
+
+def _words(text: str, names: Sequence[str]) -> Iterator[_Word]:
+    """The words of restrictions, where only coefficients, numbers and + - * / ( ) = , remain."""
+    number_of = {name: at for at, name in enumerate(names)}
+    bare = [name for name in names if name and not re.match(r"[-+*/=,()\s]", name)]
+    longest = sorted((name for name in bare if not _NUMBER.fullmatch(name)), key=len, reverse=True)
+    known = re.compile("(?:" + "|".join(map(re.escape, longest)) + r")(?![\w.:(\[])")
+    at = 0
+    while at < len(text):
+        if text[at].isspace():
+            at += 1
+            continue
+        if found := known.match(text, at) if longest else None:
+            symbol = f"b{number_of[found[0]]}"
+        elif found := _NUMBER.match(text, at):
+            symbol = _decimal(found[0])
+        elif found := _OPERATOR.match(text, at):
+            symbol = found[0][0]
+        elif found := _QUOTED.match(text, at) or _UNKNOWN.match(text, at):
+            name = found[1] if found.re is _QUOTED else found[0]
+            if name not in number_of:
+                raise GentleError(f"there is no coefficient '{name}': {near(name, names)}")
+            symbol = f"b{number_of[name]}"
+        else:
+            raise GentleError(f"'{text[at]}' has no place in '{text}': {_LINEAR}")
+        yield _Word(symbol, at, found.end())
+        at = found.end()
+
+
+def _decimal(number: str) -> str:
+    """A number without the exponent, which formulaic does not know."""
+    if math.isinf(float(number)):
+        raise GentleError(f"{number} is beyond the largest number, 1.8e308")
+    plain = f"{Decimal(repr(float(number))):f}"
+    return plain if "." in plain else f"{plain}."  # not an integer, whose powers never end
+
+
+def _restriction(piece: list[_Word], text: str, q: int) -> tuple[Floats, float, str]:
+    """(row, value, label) of one restriction, a sum on each side of its '='."""
+    if not piece:
+        raise GentleError(f"'{text}' has a restriction that is empty: {_LINEAR}")
+    label = " ".join(text[piece[0].start : piece[-1].end].split())
+    symbols = [word.symbol for word in piece]
+    if "=" not in symbols:
+        symbols, label = [*symbols, "=", "0."], f"{label} = 0"
+    if symbols.count("=") > 1:  # formulaic would read a = b = c as a - b + c = 0
+        raise GentleError(f"'{label}' has more than one '=': write 'a = b, b = c'")
+    middle = symbols.index("=")
+    try:
+        left, less = _linear(symbols[:middle], q)
+        right, more = _linear(symbols[middle + 1 :], q)
+    except (FormulaicError, ArithmeticError, RuntimeError, SyntaxError, ValueError):
+        raise GentleError(f"'{label}' cannot be read: {_LINEAR}") from None
+    with np.errstate(all="ignore"):
+        row, value = left - right, more - less
+    if not (np.isfinite(row).all() and np.isfinite(value)):
+        raise GentleError(f"'{label}' has numbers beyond the largest one, 1.8e308")
+    if not row.any():
+        raise GentleError(f"'{label}' restricts no coefficient: {_LINEAR}")
+    return row, value, label
+
+
+def _linear(symbols: Iterable[str], q: int) -> tuple[Floats, float]:
+    """(row, constant) of a sum of numbers times coefficients."""
+    plain = re.sub(r"[-+](?: [-+])+", _sign, " ".join(symbols))
+    plain = re.sub(r"([*/]) ([-+]) ([^(]\S*)", r"\1 ( \2 \3 )", plain)  # nor 2 * - a
+    used = sorted(set(re.findall(r"b[0-9]+", plain)))
+    with np.errstate(all="ignore"):
+        read = LinearConstraints.from_spec(plain, used)
+    if len(read.constraint_matrix) != 1:
+        raise ValueError("nothing stands here")
+    row = np.zeros(q)
+    row[[int(name[1:]) for name in used]] = read.constraint_matrix[0]
+    return row, -float(read.constraint_values[0])
+
+
+def _sign(signs: re.Match[str]) -> str:
+    """One sign for several, which formulaic takes for one operator that it does not know."""
+    return "-" if signs[0].count("-") % 2 else "+"
+
+
+__all__ = ["FUNCTIONS", "Parsed", "Wilkinson", "learn", "parse", "restrictions"]

@@ -30,6 +30,7 @@ from gentle.statistics import EPSILON, Slope, Triangle, slope, upper
 HARDLY_SEEN = (
     1e-2  # of a column's mean square: less of it in a sample says nothing of its curvature
 )
+BLOCK_COLUMNS = 64  # looked at together for what those before them explain
 SAMPLE_RIDGE = 1e-10  # likewise: keeps the curvature of a sample from being singular
 
 
@@ -66,6 +67,9 @@ class Problem(Protocol):
         """The second-order model."""
 
 
+Relation = tuple[int, Floats, float]  # a column, its weights on the kept ones, what these miss
+
+
 @dataclass(frozen=True)
 class Dependent:
     """A column of x that is a combination of columns before it, and which one."""
@@ -74,6 +78,7 @@ class Dependent:
     on: tuple[int, ...]  # columns of x
     slopes: tuple[float, ...]
     constant: float
+    nearness: float  # how far the combination misses it, in units of its spread
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +95,22 @@ class Quadratic:
     l2: float
     squared: bool  # whether it comes from cross-products, which square the condition
     dependent: tuple[Dependent, ...] = ()
+
+    def of(self, target: int) -> Quadratic:
+        """The problem of one of the targets."""
+        one = slice(target, target + 1)
+        coordinates = replace(
+            self.coordinates,
+            target_centre=self.coordinates.target_centre[one],
+            target_scale=self.coordinates.target_scale[one],
+        )
+        return replace(
+            self,
+            coordinates=coordinates,
+            rhs=self.rhs[:, one],
+            rest=self.rest[one],
+            tss=self.tss[one],
+        )
 
     def at(self, theta: Floats) -> Point:
         short = self.factor @ theta - self.rhs
@@ -133,8 +154,9 @@ class Quadratic:
         values = np.linalg.svd(self.factor, compute_uv=False)
         return float(values[0] / values[-1]) if len(values) else 1.0
 
-    def rounding(self, theta: Floats) -> Floats:
-        """A bound on what rounding hides of the distance between theta and the minimiser, (q, k).
+    @property
+    def rounding(self) -> Floats:
+        """A bound on what rounding hides of the minimiser, (q, k).
 
         Factoring moves each column by a few units in the last place of its length (Higham 2002, section
         19.3): the misfit that makes, seen through the inverse. Where the residual does not vanish a term
@@ -143,8 +165,7 @@ class Quadratic:
         inverse = np.abs(self.inverse_root)
         lengths = np.linalg.norm(self.factor, axis=0)[:, None]
         target = np.sqrt((self.rhs**2).sum(axis=0) + self.rest)
-        size = np.maximum(np.abs(theta), np.abs(self.minimiser))
-        misfit = (lengths * size).sum(axis=0) + target
+        misfit = (lengths * np.abs(self.minimiser)).sum(axis=0) + target
         unit = (8 + np.sqrt(len(inverse)) + np.log2(max(self.n_rows, 2))) * EPSILON
         squared = inverse @ (inverse.T @ lengths)
         if self.squared:
@@ -275,7 +296,7 @@ def _penalty_rows(triangle: Triangle, l2: float) -> Floats:
     return rows[:0] if l2 == 0 else rows
 
 
-def _independent(r: Floats, tolerance: Floats) -> tuple[list[int], list[tuple[int, Floats]]]:
+def _independent(r: Floats, tolerance: Floats) -> tuple[list[int], list[Relation]]:
     """Columns of r (m, n) that no earlier ones explain, and for the others how they are explained.
 
     A column is explained when its distance from the span of the kept ones is within its tolerance.
@@ -285,30 +306,45 @@ def _independent(r: Floats, tolerance: Floats) -> tuple[list[int], list[tuple[in
         return list(range(n)), []
     basis = np.zeros((m, min(m, n)))
     kept: list[int] = []
-    explained: list[tuple[int, Floats]] = []
-    for column in range(n):
-        q = basis[:, : len(kept)]
-        rest = r[:, column] - q @ (q.T @ r[:, column])
-        rest -= q @ (q.T @ rest)  # twice is enough (Kahan and Parlett)
-        length = float(np.linalg.norm(rest))
-        if length > tolerance[column] and len(kept) < m:
-            basis[:, len(kept)] = rest / length
-            kept.append(column)
-        else:
-            by, *_ = np.linalg.lstsq(r[:, kept], r[:, column], rcond=None)
-            weights = np.zeros(n)
-            weights[kept] = by
-            explained.append((column, weights))
+    missed: dict[int, float] = {}  # column -> its distance from the span
+    for start in range(0, n, BLOCK_COLUMNS):
+        before = basis[:, : len(kept)]
+        block = _away(r[:, start : start + BLOCK_COLUMNS], before)
+        since = len(kept)
+        for at, column in enumerate(range(start, start + block.shape[1])):
+            rest = _away(block[:, at], basis[:, since : len(kept)])
+            length = float(np.linalg.norm(rest))
+            if length > tolerance[column] and len(kept) < m:
+                basis[:, len(kept)] = rest / length
+                kept.append(column)
+            else:
+                missed[column] = length
+    stack = upper(r[:, [*kept, *missed]])
+    by = solve_triangular(stack[: len(kept), : len(kept)], stack[: len(kept), len(kept) :])
+    explained = []
+    for at, (column, length) in enumerate(missed.items()):
+        weights = np.zeros(n)
+        weights[kept] = by[:, at]
+        explained.append((column, weights, length))
     return kept, explained
 
 
-def _named(relation: tuple[int, Floats], coordinates: Coordinates, first: int) -> Dependent:
+def _away(columns: Floats, basis: Floats) -> Floats:
+    """Columns less what lies in the span of a basis; twice is enough (Kahan and Parlett)."""
+    rest = columns - basis @ (basis.T @ columns)
+    return np.asarray(rest - basis @ (basis.T @ rest))
+
+
+def _named(relation: Relation, coordinates: Coordinates, first: int) -> Dependent:
     """A relation between shifted and scaled columns, in the user's units."""
-    column, weights = relation
+    column, weights, length = relation
     j = column - first
     slopes = coordinates.scale[j] * weights[first:] / coordinates.scale
     on = np.flatnonzero(np.abs(weights[first:]) > 1e-8)
     constant = coordinates.centre[j] - float(coordinates.centre[on] @ slopes[on])
     if first:
         constant += coordinates.scale[j] * weights[0]
-    return Dependent(j, tuple(map(int, on)), tuple(map(float, slopes[on])), float(constant))
+    nearness = max(length, EPSILON)
+    return Dependent(
+        j, tuple(map(int, on)), tuple(map(float, slopes[on])), float(constant), nearness
+    )

@@ -2,26 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import operator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from scipy.linalg import solve_triangular
 
 from gentle import inference
 from gentle.batch import Floats, rows_per_batch
 from gentle.certificate import Certificate
-from gentle.design import Design, refuse_other_than_numbers
+from gentle.choices import Choices
+from gentle.comparison import Claim, Question, compare
+from gentle.design import Design, Rows, refuse_other_than_numbers
 from gentle.driver import Progress
 from gentle.errors import GentleError, near
-from gentle.sources import Arrays, open_source
-from gentle.statistics import Score, Tally
+from gentle.exact import Exact, Placing
+from gentle.formula import restrictions
+from gentle.inference import Contrast, Wald
+from gentle.meat import Sandwich
+from gentle.sources import Arrays, Source, open_source, with_columns
+from gentle.statistics import Moments, Score, Tally
 from gentle.verdict import Verdict
 
 if TYPE_CHECKING:
+    import polars as pl
+    import torch
+
     from gentle.pictures.fit import FitPictures
+
+Kind = Literal["mean", "new"]
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Predictions with intervals, each (n,); nan for a row with a missing value."""
+
+    value: Floats
+    std_error: Floats  # of the mean, or of a new observation
+    low: Floats
+    high: Floats
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -32,40 +55,34 @@ class Fit:
     """
 
     design: Design
+    target: str
     names: tuple[str, ...]  # (q,)
     values: Floats  # (q,) the coefficients, by the solver that was asked for
-    solver: str
-    tol: float
-    l2: float
-    vcov: Floats = field(
-        repr=False
-    )  # (q, q) covariance of the exact coefficients; nan under a ridge
-    rss: float  # residual sum of squares
-    tss: float  # of the target about its mean; about zero without a constant
-    sigma: float  # residual standard deviation
-    df_resid: float
+    answer: Exact  # on the columns that are kept
+    placing: Placing  # of those among all
+    choices: Choices
+    sandwich: Sandwich
     tally: Tally
-    n_rows: float  # frequencies counted
-    condition: float  # of the shifted and scaled design
     certificate: Certificate
     verdict: Verdict
-    exact_values: Floats | None = None  # (q,)
+    exact_values: Floats  # (q,)
     descent_values: Floats | None = None  # (q,)
+    moments: Moments | None = None  # None where the rows went into a triangle at once
     trace: tuple[Progress, ...] = ()
-    dropped: Mapping[str, str] = field(default_factory=dict)  # column -> what it is made of
-    test: Score | None = None  # on rows that were held out
+    held_out: Score | None = None  # on rows that were held out
+    single: bool = False  # whether data came as float32
     interrupted: bool = False
 
     def __post_init__(self) -> None:
-        for values in (self.values, self.vcov, self.exact_values, self.descent_values):
+        for values in (self.values, self.exact_values, self.descent_values):
             if values is not None:
                 values.flags.writeable = False
 
     def __repr__(self) -> str:
         rows = f"{self.n_rows:,.0f} rows"
-        return (
-            f"<Fit of {self.design.target}: {len(self.names)} coefficients, {rows}, {self.solver}>"
-        )
+        return f"<Fit of {self.target}: {len(self.names)} coefficients, {rows}, {self.solver}>"
+
+    # Coefficients and how sure they are
 
     @property
     def coef(self) -> Mapping[str, float]:
@@ -73,9 +90,9 @@ class Fit:
         return self._named(self.values)
 
     @property
-    def exact(self) -> Mapping[str, float] | None:
+    def exact(self) -> Mapping[str, float]:
         """Name -> the exact minimiser."""
-        return None if self.exact_values is None else self._named(self.exact_values)
+        return self._named(self.exact_values)
 
     @property
     def descent(self) -> Mapping[str, float] | None:
@@ -83,8 +100,27 @@ class Fit:
         return None if self.descent_values is None else self._named(self.descent_values)
 
     @property
+    def difference(self) -> Mapping[str, float]:
+        """Name -> (descent - exact) in standard errors; nan where there is no descent."""
+        if self.descent_values is None:
+            return self._named(np.full(len(self.names), np.nan))
+        apart = self.descent_values - self.exact_values
+        return self._named(inference.t_values(apart, self._std_errors))
+
+    @cached_property
+    def vcov(self) -> Floats:
+        """(q, q) covariance of the exact coefficients, by `choices.errors`; nan under a ridge."""
+        q = len(self.names)
+        if self.l2:
+            return np.full((q, q), np.nan)
+        basis = self.answer.basis
+        vcov = self.placing.vcov(basis @ self.sandwich.meat @ basis.T)
+        vcov.flags.writeable = False
+        return vcov
+
+    @property
     def std_errors(self) -> Mapping[str, float]:
-        """Name -> classical standard error (Gauss 1823)."""
+        """Name -> standard error, of the kind that `errors` says."""
         return self._named(self._std_errors)
 
     @property
@@ -96,29 +132,142 @@ class Fit:
     def p_values(self) -> Mapping[str, float]:
         """Name -> two-sided probability of such a t under a coefficient of zero."""
         t = inference.t_values(self.values, self._std_errors)
-        return self._named(inference.p_values(t, self.df_resid))
+        return self._named(inference.p_values(t, self.df))
 
     def conf_int(self, level: float = 0.95) -> Mapping[str, tuple[float, float]]:
-        """Name -> (low, high) of the classical t interval.
+        """Name -> (low, high) of the t interval, or of the normal one where use_t is False.
 
         Raises GentleError for a level that is not between 0 and 1.
         """
-        bounds = inference.intervals(self.values, self._std_errors, self.df_resid, level)
+        bounds = inference.intervals(self.values, self._std_errors, self.df, level)
         pairs = zip(*(map(float, side) for side in bounds), strict=True)
         return MappingProxyType(dict(zip(self.names, pairs, strict=True)))
 
+    def test(self, restrictions_text: str) -> Contrast:
+        """Linear restrictions such as "a = b, c = 0", each alone and all together (Wald 1943).
+
+        Raises GentleError for a name that is no coefficient's, and for one that was left out.
+        """
+        matrix, values, labels = restrictions(restrictions_text, self.names)
+        return inference.contrast(
+            matrix, values, self.values, self.vcov, self.df, labels, self.names
+        )
+
     @property
-    def difference(self) -> Mapping[str, float]:
-        """Name -> (descent - exact) in standard errors; nan where there is no descent."""
-        if self.exact_values is None or self.descent_values is None:
-            return self._named(np.full(len(self.names), np.nan))
-        apart = self.descent_values - self.exact_values
-        return self._named(inference.t_values(apart, self._std_errors))
+    def f_test(self) -> Wald:
+        """That all slopes of the exact answer are zero, by the covariance of `errors`.
+
+        The root is triangular with the constant first, so that in its coordinates the slopes stand
+        apart and their covariance is the meat: collinear columns lose no digits.
+        """
+        first = int(self.design.intercept)
+        fitted = self.answer.fitted
+        slopes = solve_triangular(fitted.root[first:, first:], fitted.coef[first:, 0])
+        return inference.wald(slopes, self.sandwich.meat[first:, first:], self.df)
+
+    # The fit as a whole
+
+    @property
+    def solver(self) -> str:
+        """Which solver the coefficients are by."""
+        return self.choices.solver if self.choices.descends else "exact"
+
+    @property
+    def tol(self) -> float:
+        """How near a descent had to come, in standard errors."""
+        return self.choices.tol
+
+    @property
+    def l2(self) -> float:
+        """The strength of the ridge."""
+        return self.choices.l2
+
+    @property
+    def errors(self) -> str:
+        """Which standard errors these are, in words."""
+        return self.sandwich.description
+
+    @property
+    def dropped(self) -> Mapping[str, str]:
+        """Column -> what it is made of, for the columns that the rank rule left out."""
+        return self.placing.made_of if self.placing.mix is None else MappingProxyType({})
+
+    @property
+    def dependent(self) -> Mapping[str, str]:
+        """Column -> what it is made of, for those that are combinations of columns before."""
+        return self.placing.made_of
+
+    @property
+    def n_rows(self) -> float:
+        """Rows, frequencies counted."""
+        return self.answer.n_rows
+
+    @property
+    def df_resid(self) -> float:
+        """Rows less coefficients."""
+        return self.answer.df_resid
+
+    @property
+    def df(self) -> float:
+        """Degrees of freedom of t and F: of the residuals, or groups less one; inf for the normal."""
+        return self.sandwich.df if self.choices.use_t else float("inf")
+
+    @property
+    def rss(self) -> float:
+        """Residual sum of squares, weighted."""
+        return float(self.answer.rss[0])
+
+    @property
+    def tss(self) -> float:
+        """Squares of the target about its mean; about zero without a constant."""
+        return float(self.answer.tss[0])
+
+    @property
+    def sigma(self) -> float:
+        """Residual standard deviation; nan without degrees of freedom."""
+        return float(np.sqrt(self.answer.sigma2[0]))
+
+    @property
+    def condition(self) -> float:
+        """Condition number of the shifted and scaled columns."""
+        return self.answer.problem.condition
 
     @property
     def r2(self) -> float:
         """1 - RSS / TSS, about the mean with a constant and about zero without; nan if TSS is 0."""
         return 1 - self.rss / self.tss if self.tss > 0 else float("nan")
+
+    @property
+    def r2_adjusted(self) -> float:
+        """1 - (RSS / (n - q)) / (TSS / (n - 1)), or over n without a constant (Theil 1961)."""
+        spare = self.n_rows - int(self.design.intercept)
+        return 1 - (1 - self.r2) * spare / self.df_resid if self.df_resid else float("nan")
+
+    @property
+    def log_likelihood(self) -> float:
+        """Gaussian, at its maximum."""
+        return inference.log_likelihood(self.rss, self.n_rows, self.tally.log_weights)
+
+    @property
+    def aic(self) -> float:
+        """Akaike's criterion, with coefficients counted as statsmodels does."""
+        return inference.aic(self.log_likelihood, len(self.answer.coef))
+
+    @property
+    def bic(self) -> float:
+        """Schwarz's criterion, likewise."""
+        return inference.bic(self.log_likelihood, len(self.answer.coef), self.n_rows)
+
+    @property
+    def vif(self) -> Mapping[str, float]:
+        """Column -> variance inflation factor; nan for one that was left out."""
+        first = int(self.design.intercept)
+        squares = self.answer.total * self.answer.problem.coordinates.scale**2
+        found = np.full(len(self.names), np.nan)
+        inflated = inference.vif(self.answer.lengths[first:] ** 2, squares)
+        found[self.placing.kept[first:]] = inflated
+        pairs = list(zip(self.names, map(float, found), strict=True))
+        return MappingProxyType(dict(pairs[first:]))
 
     @property
     def objective(self) -> str:
@@ -136,39 +285,120 @@ class Fit:
         """(p,) the coefficients of x as predictions use them: 0 for a column that was left out."""
         return np.nan_to_num(self.values[int(self.design.intercept) :])
 
-    def predict(self, data: Any) -> Floats:
+    # Rows
+
+    def predict(
+        self,
+        data: Any,
+        *,
+        offset: Any = None,
+        interval: float | None = None,
+        kind: Kind = "mean",
+    ) -> Any:
         """Predictions for the rows of a frame, a file or an array, (n,); nan where one is missing.
+
+        Args:
+            data: rows with the columns that the fit needs.
+            offset: the known part of the target, (n,), where the fit had one that was no column.
+            interval: a level such as 0.95, for `Predictions` with standard errors and bounds.
+            kind: whether these are of the "mean" of such rows, or of a "new" row, whose own noise
+                comes to it.
 
         Raises GentleError for a column that is not there and for a level that the fit did not see.
         """
-        source = open_source(data, self.design.columns)
-        if isinstance(source, Arrays) and not self.design.takes_arrays:
-            raise GentleError(
-                "this fit has a formula or texts, so it predicts for rows with named columns: "
-                "give a frame or a file, not an array"
-            )
-        schema = source.schema()
-        for name in self.design.columns:
-            if name in schema and name not in self.design.levels:
-                refuse_other_than_numbers(source, name)
-            if name not in schema:
-                raise GentleError(
-                    f"{source.name} has no column '{name}', which the fit needs: {near(name, schema)}"
-                )
-        if not self.design.columns:
-            return np.full(source.height(), self.intercept)
-        predictions = np.full(source.height(), np.nan)
+        if kind not in ("mean", "new"):
+            raise GentleError(f"kind must be 'mean' or 'new', and is {kind!r}")
+        source = self._prediction_rows(data, offset)
+        value, square = np.full((2, source.height()), np.nan)
         size = rows_per_batch(len(self.names))
-        for chunk in source.scan(self.design.columns, size):
-            x, rows = self.design.features(chunk, source.name)
-            predictions[rows] = x @ self.slopes + self.intercept
-        return predictions
+        for x, known, rows in self._features(source, size):
+            seen, z = self.answer.fitted.see(x)
+            if self.descent_values is not None:
+                value[rows] = x @ self.slopes + self.intercept + known
+            else:
+                value[rows] = seen[:, 0] + known
+            square[rows] = ((z @ self.sandwich.meat) * z).sum(axis=1)
+        if interval is None:
+            return value
+        if self.l2:
+            raise GentleError(
+                "a ridge has no standard errors, so its predictions have no intervals"
+            )
+        std_error = np.sqrt(square + (self.sigma**2 if kind == "new" else 0.0))
+        low, high = inference.intervals(value, std_error, self.df, interval)
+        return Predictions(value, std_error, low, high)
+
+    def influence(self, data: Any, **beside: Any) -> Mapping[str, Floats]:
+        """Residual, leverage, Cook's distance and the other measures of each row that was fitted.
+
+        Args:
+            data: the rows of the fit.
+            beside: weights, frequencies and offset (n,), where the fit was given them as arrays.
+        """
+        from gentle.diagnostics import influence
+        from gentle.fitting import open_rows
+
+        source, _ = open_rows(data, names=self.design.names, **beside)
+        return influence(self, Rows(source, self.design))
+
+    # Other answers
+
+    def compare(self, other: Fit | Claim) -> Verdict:
+        """How far another answer to this question is from the exact one, and why they differ."""
+        if isinstance(other, Fit):
+            if other.names != self.names:
+                raise GentleError(
+                    f"the fits have different columns, {', '.join(self.names)} and "
+                    f"{', '.join(other.names)}: only fits of the same columns can be compared"
+                )
+            other = other._claim
+        return compare(self.question, other)[1]
+
+    def __add__(self, other: Fit) -> Fit:
+        """The fit of the rows of both: of their moments, without reading a row."""
+        return self._joined(other, Moments.merge, operator.add)
+
+    def __sub__(self, other: Fit) -> Fit:
+        """The fit of the rows that are not among those of the other."""
+        return self._joined(other, Moments.subtract, operator.sub)
+
+    # Ways out
 
     def summary(self) -> str:
         """The fit as a table of text, 80 columns wide."""
         from gentle.tables import as_text, summary
 
         return as_text(summary(self))
+
+    def to_polars(self) -> pl.DataFrame:
+        """The table of coefficients, one row for each."""
+        from gentle.tables import to_polars
+
+        return to_polars(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything that the summary says, in plain Python types that JSON takes."""
+        from gentle.tables import to_dict
+
+        return to_dict(self)
+
+    def to_latex(self) -> str:
+        """The table of coefficients for LaTeX, with booktabs' rules."""
+        from gentle.tables import to_latex
+
+        return to_latex(self)
+
+    def to_markdown(self) -> str:
+        """The table of coefficients for Markdown."""
+        from gentle.tables import to_markdown
+
+        return to_markdown(self)
+
+    def to_module(self) -> torch.nn.Linear:
+        """The fit as a torch.nn.Linear of float64 that predicts what it predicts."""
+        from gentle.modules import to_module
+
+        return to_module(self)
 
     @property
     def plot(self) -> FitPictures:
@@ -177,9 +407,142 @@ class Fit:
 
         return FitPictures(self)
 
+    # Within
+
     @cached_property
     def _std_errors(self) -> Floats:
         return np.sqrt(np.diag(self.vcov))
 
     def _named(self, values: Floats) -> Mapping[str, float]:
         return MappingProxyType(dict(zip(self.names, map(float, values), strict=True)))
+
+    @property
+    def _claim(self) -> Claim:
+        return Claim(
+            coef=self.values,
+            n_rows=self.n_rows,
+            l2=self.l2,
+            single=self.single,
+            weighted=self.design.weights is not None,
+            log_weights=self.tally.log_weights,
+            moments=self.moments,
+            converged=self.verdict.cause not in ("not converged", "interrupted"),
+            losses=[step.objective for step in self.trace if step.objective is not None],
+        )
+
+    @property
+    def question(self) -> Question:
+        """What another answer is held against."""
+        return Question(
+            exact=self.answer,
+            claim=self._claim,
+            names=self.names,
+            kept=tuple(self.names[at] for at in self.placing.kept),
+            made_of=self.placing.made_of,
+            inflation={name: value for name, value in self.vif.items() if value == value},
+            tol=self.tol,
+        )
+
+    @property
+    def _prediction_columns(self) -> tuple[str, ...]:
+        offset = () if self.design.offset is None else (self.design.offset,)
+        return tuple(dict.fromkeys((*self.design.columns, *offset)))
+
+    def _features(self, source: Source, size: int) -> Iterator[tuple[Floats, Floats, Any]]:
+        """(x, offset, rows) of complete rows, batch by batch."""
+        if not self._prediction_columns:  # the constant alone
+            height = source.height()
+            yield np.empty((height, 0)), np.zeros(height), np.arange(height)
+            return
+        for chunk in source.scan(self._prediction_columns, size):
+            yield self.design.features(chunk, source.name)
+
+    def _prediction_rows(self, data: Any, offset: Any) -> Source:
+        """A source with the columns that a prediction needs."""
+        source = open_source(data, self.design.columns)
+        if isinstance(source, Arrays) and not self.design.takes_arrays:
+            raise GentleError(
+                "this fit has a formula or texts, so it predicts for rows with named columns: "
+                "give a frame or a file, not an array"
+            )
+        if offset is not None:
+            source = with_columns(source, {self.design.offset or "(offset)": offset})
+        schema = source.schema()
+        for name in self._prediction_columns:
+            if name in schema and name not in self.design.levels:
+                refuse_other_than_numbers(source, name)
+            if name not in schema:
+                beside = "; give it as offset=" if name == self.design.offset else ""
+                raise GentleError(
+                    f"{source.name} has no column '{name}', which the fit needs: "
+                    f"{near(name, schema)}{beside}"
+                )
+        return source
+
+    def _joined(self, other: Fit, moments: Any, count: Any) -> Fit:
+        from gentle.fitting import from_moments
+
+        if not isinstance(other, Fit):
+            return NotImplemented
+        if self.moments is None or other.moments is None:
+            raise GentleError(
+                "fits join through their moments, which a fit with method='qr' has not: fit with 'auto'"
+            )
+        ours = (self.names, self.target, self.l2, self.design.levels)
+        theirs = (other.names, other.target, other.l2, other.design.levels)
+        if ours != theirs:
+            raise GentleError(
+                "only fits of the same columns, target, levels and ridge can be joined: fit both with "
+                "the same formula, on rows that show every level"
+            )
+        tally = Tally(
+            count(self.tally.n_read, other.tally.n_read),
+            count(self.tally.n_used, other.tally.n_used),
+            count(self.tally.n_weightless, other.tally.n_weightless),
+            {
+                name: count(self.tally.missing.get(name, 0), other.tally.missing.get(name, 0))
+                for name in {**self.tally.missing, **other.tally.missing}
+            },
+            count(self.tally.log_weights, other.tally.log_weights),
+        )
+        return from_moments(self, moments(self.moments, other.moments), tally)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Fits(Mapping[str, Fit]):
+    """Fits of several targets on the same columns and rows: target -> `Fit`."""
+
+    fits: tuple[Fit, ...] = field()
+
+    def __getitem__(self, target: str) -> Fit:
+        for one in self.fits:
+            if one.target == target:
+                return one
+        raise KeyError(target)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(one.target for one in self.fits)
+
+    def __len__(self) -> int:
+        return len(self.fits)
+
+    def __repr__(self) -> str:
+        return f"<Fits of {', '.join(self)}: {len(self.fits[0].names)} coefficients each>"
+
+    @property
+    def coef(self) -> Mapping[str, Mapping[str, float]]:
+        """Target -> name -> coefficient."""
+        return MappingProxyType({name: one.coef for name, one in self.items()})
+
+    @property
+    def std_errors(self) -> Mapping[str, Mapping[str, float]]:
+        """Target -> name -> standard error."""
+        return MappingProxyType({name: one.std_errors for name, one in self.items()})
+
+    def predict(self, data: Any, *, offset: Any = None) -> Floats:
+        """Predictions of every target, (n, k)."""
+        return np.stack([one.predict(data, offset=offset) for one in self.fits], axis=1)
+
+    def summary(self) -> str:
+        """The tables of all targets, one after the other."""
+        return "\n\n".join(one.summary() for one in self.fits)

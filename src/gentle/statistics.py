@@ -16,6 +16,7 @@ from torch import Tensor
 
 from gentle.batch import Batch, Floats, Integers
 from gentle.coordinates import Coordinates
+from gentle.errors import GentleError
 from gentle.losses import Loss
 
 EPSILON = float(np.finfo(np.float64).eps)
@@ -40,9 +41,16 @@ class Tally:
     n_used: int = 0
     n_weightless: int = 0
     missing: Mapping[str, int] = field(default_factory=dict)  # column -> rows where it is missing
+    log_weights: float = 0.0  # sum of log w, for the likelihood
 
     def add(self, batch: Batch) -> Tally:
-        return self.merge(Tally(batch.n_read, len(batch.x), batch.n_weightless, batch.missing))
+        logs = 0.0
+        if batch.weight is not None:
+            each = batch.weight.log()
+            logs = float(each.sum() if batch.frequency is None else each @ batch.frequency)
+        return self.merge(
+            Tally(batch.n_read, len(batch.x), batch.n_weightless, batch.missing, logs)
+        )
 
     def merge(self, other: Tally) -> Tally:
         names = dict.fromkeys((*self.missing, *other.missing))
@@ -51,6 +59,7 @@ class Tally:
             self.n_used + other.n_used,
             self.n_weightless + other.n_weightless,
             {name: self.missing.get(name, 0) + other.missing.get(name, 0) for name in names},
+            self.log_weights + other.log_weights,
         )
 
 
@@ -115,11 +124,61 @@ class Moments:
             second=self.second + second + cross + cross.T + other.total * np.outer(d, d),
         )
 
+    def of(self, target: int) -> Moments:
+        """The moments of x and one of the targets."""
+        if self.n_targets == 1:
+            return self
+        p = len(self.shift) - self.n_targets
+        kept = [*range(p), p + target]
+        return replace(
+            self,
+            shift=self.shift[kept],
+            unit=self.unit[kept],
+            first=self.first[kept],
+            second=self.second[np.ix_(kept, kept)],
+            n_targets=1,
+        )
+
+    def subtract(self, other: Moments) -> Moments:
+        """The moments of the rows that are not among those of `other`: exact but for rounding.
+
+        Raises GentleError where that would lose more than half of the digits, since the rows that stay
+        are then too few, or too near to each other, beside those that go.
+        """
+        if not other.total:
+            return self
+        if other.n_rows >= self.n_rows or other.total >= self.total:
+            raise GentleError(
+                f"{other.n_rows:,.0f} rows cannot be taken from {self.n_rows:,.0f}: none would be left"
+            )
+        left = self.merge(other.negative())
+        if _share_left(self.centred, left.centred) < np.sqrt(EPSILON):
+            raise GentleError(
+                f"taking away {other.n_rows:,.0f} of {self.n_rows:,.0f} rows would lose more than half "
+                "of the digits of what is left: fit the rows that stay instead"
+            )
+        return left
+
+    def negative(self) -> Moments:
+        """What takes these rows away again when it is merged."""
+        return replace(
+            self,
+            n_rows=-self.n_rows,
+            total=-self.total,
+            first=-self.first,
+            second=-self.second,
+        )
+
+    @property
+    def centred(self) -> Floats:
+        """sum w (z - mean)(z - mean)' e e', (p + k, p + k)."""
+        return self.second - np.outer(self.first, self.first / self.total)
+
     def triangle(self) -> Triangle:
         """The triangle of the rows, by a Cholesky factor of the centred and scaled cross-products."""
         q = len(self.shift)
         offset = self.first / self.total
-        centred = self.second - np.outer(self.first, offset)
+        centred = self.centred
         spread = np.sqrt(np.clip(np.diag(centred), 0, None) / self.total)
         centre = self.shift + offset / self.unit
         flat = spread <= EPSILON * np.abs(centre * self.unit)
@@ -166,7 +225,7 @@ class Triangle:
     """
 
     coordinates: Coordinates
-    r: Floats  # (1 + p + k, 1 + p + k)
+    r: Floats = field(default_factory=lambda: np.empty((0, 0)))  # (1 + p + k, 1 + p + k)
     n_rows: float = 0.0
     total: float = 0.0
     resolution: float = 64 * EPSILON  # a column nearer than this to others cannot be told from them
@@ -177,7 +236,15 @@ class Triangle:
         q = 1 + len(coordinates.scale) + len(coordinates.target_scale)
         return cls(replace(coordinates, intercept=True), np.zeros((q, q)))
 
+    @classmethod
+    def unplaced(cls) -> Triangle:
+        """The zero that takes its coordinates from the first rows it sees."""
+        empty = np.empty(0)
+        return cls(Coordinates(empty, empty, empty, empty, intercept=True))
+
     def add(self, batch: Batch) -> Triangle:
+        if not len(self.r):
+            return Triangle.zero(_around(batch)).add(batch) if len(batch.x) else self
         u, v = self.coordinates.apply(batch)
         rows = torch.cat([u, v], dim=1)
         total = float(len(rows))
@@ -187,6 +254,8 @@ class Triangle:
         return self._stacked(rows.numpy(), batch.n_rows, total)
 
     def merge(self, other: Triangle) -> Triangle:
+        if not len(self.r) or not len(other.r):
+            return self if len(self.r) else other
         if other.coordinates is not self.coordinates:
             other = other.moved(self.coordinates)
         merged = self._stacked(other.r, other.n_rows, other.total)
@@ -197,8 +266,22 @@ class Triangle:
         )
 
     def triangle(self) -> Triangle:
-        """Itself: moments and triangles have one face."""
-        return self
+        """The triangle about its own means and spreads: moments and triangles have one face."""
+        old, root = self.coordinates, np.sqrt(self.total)
+        offset = self.r[0, 1:] / self.r[0, 0]
+        spread = np.linalg.norm(self.r[1:, 1:], axis=0) / root
+        flat = spread <= EPSILON * (1 + np.abs(offset))
+        spread = np.where(flat, 1.0, spread)
+        p = len(old.scale)
+        new = Coordinates(
+            old.centre + old.scale * offset[:p],
+            old.scale * spread[:p],
+            old.target_centre + old.target_scale * offset[p:],
+            old.target_scale * spread[p:],
+            intercept=True,
+        )
+        far = 1 + float(np.abs(offset / spread).max(initial=0.0))
+        return replace(self.moved(new), resolution=self.resolution * far)
 
     def moved(self, coordinates: Coordinates) -> Triangle:
         """The triangle of the same rows in other coordinates."""
@@ -332,21 +415,22 @@ class Score:
 
 @dataclass(frozen=True, eq=False)
 class Opening:
-    """What the first pass learns: three statistics of the same rows in one reading."""
+    """What the first pass learns: up to three statistics of the same rows in one reading."""
 
     tally: Tally
-    moments: Moments
-    sample: Sample
+    sums: Moments | Triangle
+    sample: Sample | None = None  # for a descent
 
     def add(self, batch: Batch) -> Opening:
-        return Opening(self.tally.add(batch), self.moments.add(batch), self.sample.add(batch))
+        sample = None if self.sample is None else self.sample.add(batch)
+        return Opening(self.tally.add(batch), self.sums.add(batch), sample)
 
     def merge(self, other: Opening) -> Opening:
-        return Opening(
-            self.tally.merge(other.tally),
-            self.moments.merge(other.moments),
-            self.sample.merge(other.sample),
-        )
+        sample = None
+        if self.sample is not None and other.sample is not None:
+            sample = self.sample.merge(other.sample)
+        sums = self.sums.merge(other.sums)  # type: ignore[arg-type]
+        return Opening(self.tally.merge(other.tally), sums, sample)
 
 
 def slope(
@@ -363,6 +447,27 @@ def slope(
 def upper(rows: Floats) -> Floats:
     """R upper triangular with R'R = rows'rows, by Householder QR."""
     return np.asarray(np.linalg.qr(rows, mode="r"))
+
+
+def _around(batch: Batch) -> Coordinates:
+    """Coordinates about the means of a batch, in units of its spreads."""
+    columns = [part.numpy() for part in (batch.x, batch.y)]
+    centres = [part.mean(axis=0) for part in columns]
+    spreads = [part.std(axis=0) for part in columns]
+    scales = [
+        np.where(spread > EPSILON * np.abs(centre), spread, np.where(centre, np.abs(centre), 1.0))
+        for spread, centre in zip(spreads, centres, strict=True)
+    ]
+    return Coordinates(centres[0], scales[0], centres[1], scales[1], intercept=True)
+
+
+def _share_left(before: Floats, after: Floats) -> float:
+    """The least part of the squares before, in any direction that they fill, that is there after."""
+    size = np.sqrt(np.where(np.diag(before) > 0, np.diag(before), 1.0))
+    values, vectors = np.linalg.eigh(before / np.outer(size, size))
+    filled = values > 64 * len(values) * EPSILON
+    turn = vectors[:, filled] / np.sqrt(values[filled]) / size[:, None]
+    return float(np.linalg.eigvalsh(turn.T @ after @ turn).min(initial=1.0))
 
 
 def _root(matrix: Floats) -> Floats:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from io import StringIO
+from typing import Any
 
+import polars as pl
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -30,25 +32,42 @@ def as_text(shown: RenderableType) -> str:
 
 def _head(fit: Fit) -> list[Text]:
     ridge = f" with a ridge of l2 = {fit.l2:g}" if fit.l2 else ""
-    r2 = "R2" if fit.design.intercept else "R2 about zero"
     lines = [
-        Text(f"{fit.design.target}: least squares{ridge}"),
-        Text(_rows(fit.tally, "rows" if fit.test is None else "train rows")),
+        Text(f"{fit.target}: least squares{ridge}"),
+        Text(_rows(fit.tally, "rows" if fit.held_out is None else "train rows")),
         Text(
-            f"{r2} = {fit.r2:.6f}   sigma = {number(fit.sigma)} on "
-            f"{fit.df_resid:,.0f} degree{'s' * (fit.df_resid != 1)} of freedom"
+            f"{_r2(fit)} = {fit.r2:.6f}   adjusted = {_short(fit.r2_adjusted, '.6f')}   "
+            f"sigma = {number(fit.sigma)} on {fit.df_resid:,.0f} "
+            f"degree{'s' * (fit.df_resid != 1)} of freedom"
         ),
     ]
-    if fit.test is not None:
-        if not fit.test.n_rows:
+    if not fit.l2 and fit.df_resid > 0:
+        lines.append(
+            Text(
+                f"log-likelihood = {number(fit.log_likelihood)}   AIC = {number(fit.aic)}   "
+                f"BIC = {number(fit.bic)}   {_joint(fit)}"
+            )
+        )
+        lines.append(Text(f"standard errors: {fit.errors}"))
+    if fit.held_out is not None:
+        if not fit.held_out.n_rows:
             return [*lines, Text("held out: rows of which none is complete, so there is no score")]
         lines.append(
             Text(
-                f"held out: {fit.test.n_rows:,.0f} rows, mean squared error = "
-                f"{number(fit.test.mse)}, R2 = {fit.test.r2:.6f}"
+                f"held out: {fit.held_out.n_rows:,.0f} rows, mean squared error = "
+                f"{number(fit.held_out.mse)}, R2 = {fit.held_out.r2:.6f}"
             )
         )
     return lines
+
+
+def _r2(fit: Fit) -> str:
+    return "R2" if fit.design.intercept else "R2 about zero"
+
+
+def _joint(fit: Fit) -> str:
+    """The test that all slopes are zero, where there are slopes."""
+    return str(fit.f_test) if fit.f_test.df_num else ""
 
 
 def _rows(tally: Tally, rows: str) -> str:
@@ -71,7 +90,9 @@ def _two_answers(fit: Fit) -> Table:
 
 
 def _one_answer(fit: Fit) -> Table:
-    table = _table("coefficient", "std. error", "t", "p", "[0.025", "0.975]")
+    table = _table(
+        "coefficient", "std. error", "t" if fit.choices.use_t else "z", "p", "[0.025", "0.975]"
+    )
     intervals = fit.conf_int(0.95)
     for name in fit.names:
         table.add_row(
@@ -97,6 +118,9 @@ def _foot(fit: Fit) -> list[Text]:
     lines = []
     for name, made_of in fit.dropped.items():
         lines.append(Text(f"left out: {name}, which is {made_of} (its coefficient counts as 0)"))
+    if fit.placing.mix is not None:
+        for name, made_of in fit.dependent.items():
+            lines.append(Text(f"{name} is {made_of}: these are the shortest of many coefficients"))
     if fit.df_resid <= 0:
         lines.append(
             Text(
@@ -125,3 +149,110 @@ def difference(value: float) -> str:
 
 def _short(value: float, form: str) -> str:
     return "-" if math.isnan(value) else format(value, form)
+
+
+def to_polars(fit: Fit) -> pl.DataFrame:
+    """One row for each coefficient: name, coefficient, std_error, t, p, low and high of 95 %."""
+    return pl.DataFrame(_columns(fit), nan_to_null=True)
+
+
+def to_dict(fit: Fit) -> dict[str, Any]:
+    """What the summary says, as plain Python; nan where there is no number."""
+    return {
+        "target": fit.target,
+        "solver": fit.solver,
+        "objective": fit.objective,
+        "coefficients": {
+            name: {key: column[at] for key, column in _columns(fit).items() if key != "name"}
+            for at, name in enumerate(fit.names)
+        },
+        "errors": fit.errors,
+        "n_rows": fit.n_rows,
+        "df_resid": fit.df_resid,
+        "r2": fit.r2,
+        "r2_adjusted": fit.r2_adjusted,
+        "sigma": fit.sigma,
+        "log_likelihood": fit.log_likelihood,
+        "aic": fit.aic,
+        "bic": fit.bic,
+        "condition": fit.condition,
+        "rows_read": fit.tally.n_read,
+        "rows_used": fit.tally.n_used,
+        "missing": dict(fit.tally.missing),
+        "dependent": dict(fit.dependent),
+        "digits": fit.certificate.digits,
+        "in_se": fit.certificate.in_se,
+        "cause": fit.verdict.cause,
+        "verdict": str(fit.verdict),
+    }
+
+
+def to_markdown(fit: Fit) -> str:
+    """The coefficients as a table of Markdown, with the verdict below it."""
+    head, rows = _cells(fit)
+    lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
+    for name, *numbers in rows:
+        quoted = name.replace("|", "\\|").replace("\n", " ")
+        lines.append(f"| {quoted} | " + " | ".join(numbers) + " |")
+    return "\n".join([*lines, "", f"{_measures(fit)} {fit.verdict}"])
+
+
+def to_latex(fit: Fit) -> str:
+    """The coefficients as a tabular with booktabs' rules, with what else is known below it."""
+    head, rows = _cells(fit)
+    lines = [
+        "\\begin{tabular}{l" + "r" * (len(head) - 1) + "}",
+        "\\toprule",
+        " & ".join(_escaped(cell) for cell in head) + " \\\\",
+        "\\midrule",
+        *(" & ".join(_escaped(cell) for cell in row) + " \\\\" for row in rows),
+        "\\bottomrule",
+        f"\\multicolumn{{{len(head)}}}{{l}}{{\\footnotesize {_escaped(_measures(fit))}}} \\\\",
+        "\\end{tabular}",
+    ]
+    return "\n".join(lines)
+
+
+def _columns(fit: Fit) -> dict[str, list[Any]]:
+    bounds = list(fit.conf_int(0.95).values())
+    return {
+        "name": list(fit.names),
+        "coefficient": list(fit.coef.values()),
+        "std_error": list(fit.std_errors.values()),
+        "t": list(fit.t_values.values()),
+        "p": list(fit.p_values.values()),
+        "low": [low for low, _ in bounds],
+        "high": [high for _, high in bounds],
+    }
+
+
+def _cells(fit: Fit) -> tuple[list[str], list[list[str]]]:
+    """The head of the table of coefficients, and its rows, as text."""
+    columns = _columns(fit)
+    head = [fit.target, "coefficient", "std. error", "t", "p", "[0.025", "0.975]"]
+    forms = ["", ".2f", ".3f", "", ""]
+    rows = []
+    for at, name in enumerate(fit.names):
+        values = [columns[key][at] for key in ("std_error", "t", "p", "low", "high")]
+        numbers = [
+            _short(value, form) if form else number(value)
+            for value, form in zip(values, forms, strict=True)
+        ]
+        rows.append([name, number(columns["coefficient"][at]), *numbers])
+    return head, rows
+
+
+def _measures(fit: Fit) -> str:
+    return f"{_r2(fit)} = {fit.r2:.6f}, n = {fit.n_rows:,.0f}, {fit.errors} standard errors."
+
+
+def _escaped(text: str) -> str:
+    """Text as LaTeX prints it."""
+    return "".join(LATEX.get(sign, sign) for sign in " ".join(text.split()))
+
+
+LATEX = {sign: f"\\{sign}" for sign in "&%$#_{}"} | {
+    "\\": "\\textbackslash{}",
+    "~": "\\textasciitilde{}",
+    "^": "\\textasciicircum{}",
+}

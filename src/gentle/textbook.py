@@ -29,7 +29,15 @@ class Step:
 
 
 def mean_squared_error(predictions: Tensor, target: Tensor) -> Tensor:
-    """The mean of the squared residuals, a scalar."""
+    """The mean of the squared residuals, a scalar.
+
+    Raises GentleError for shapes that differ: torch would spread (n,) and (n, 1) out to (n, n).
+    """
+    if predictions.shape != target.shape:
+        raise GentleError(
+            f"predictions and target must have one shape, and have {tuple(predictions.shape)} and "
+            f"{tuple(target.shape)}: reshape one of them"
+        )
     return (predictions - target).square().mean()
 
 

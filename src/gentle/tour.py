@@ -13,13 +13,13 @@ from torch.nn import Parameter
 
 from gentle import textbook
 from gentle.batch import Floats
-from gentle.certificate import Certificate, certify, covariance
+from gentle.certificate import Certificate, certify
 from gentle.design import Rows, learn_design
 from gentle.errors import GentleError, check_seed
+from gentle.exact import Exact
 from gentle.fitting import least_squares
 from gentle.pictures import descent, loss, scatter, surface
 from gentle.pictures.style import save
-from gentle.problem import Quadratic
 from gentle.report.page import write_page
 from gentle.sources import Arrays
 from gentle.story import Story
@@ -355,11 +355,10 @@ def _normal_equation(
     )
     found = parameter.detach()
     exact = textbook.normal_equation(train.data, train.target)
-    problem = _reduced(train)
-    coef = found.flip(0)[:, None].numpy()  # the constant first
-    certificate = certify(problem, problem.coordinates.theta(coef))
+    answer = _exact(train)
+    certificate = certify(answer, found.flip(0).double().numpy())  # the constant first
     ruling = verdict(certificate, ("the constant", "the slope"), TOLERANCE, _cause(trace, options))
-    std_errors = np.sqrt(np.diag(covariance(problem)))[::-1]
+    std_errors = (np.sqrt(answer.sigma2[0]) * answer.lengths)[::-1]
     story.output(_table(found, exact, std_errors, train.actual))
     story.text(str(ruling))
     draw.loss(trace, float(_error(exact, train)), options)
@@ -368,11 +367,11 @@ def _normal_equation(
     return Ending(found, exact, train_error, test_error, certificate, ruling, len(trace))
 
 
-def _reduced(train: Toy) -> Quadratic:
-    """The least-squares problem of the train rows, by the house's own exact way."""
+def _exact(train: Toy) -> Exact:
+    """The least-squares answer for the train rows, by the house's own exact way."""
     source = Arrays(train.x[:, None], ("x",), {"y": train.y}, name="the toy data")
-    rows = Rows(source, learn_design(source, target="y"))
-    return least_squares(rows, l2=0.0)
+    rows = Rows(source, learn_design(source, targets=("y",)))
+    return least_squares(rows)
 
 
 def _cause(trace: list[Step], options: Options) -> Cause:

@@ -6,9 +6,26 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gentle.certificate import Certificate
+from gentle.driver import Stop
 
 Cause = Literal[
-    "agree", "exact only", "not converged", "interrupted", "precision", "flat", "wandering"
+    "agree",
+    "exact only",
+    "not converged",
+    "interrupted",
+    "precision",
+    "flat",
+    "wandering",
+    "step too large",
+    "dependent column",
+    "constant column",
+    "collinear",
+    "penalty",
+    "rows",
+    "weights",
+    "float32",
+    "shifted",
+    "other",
 ]
 
 ENDINGS: dict[Cause, str] = {
@@ -17,12 +34,20 @@ ENDINGS: dict[Cause, str] = {
     "precision": "what is left between them is rounding, which collinear columns magnify",
     "flat": "the loss is too flat there for its last digits to show the way",
     "wandering": "at a constant rate minibatches keep a descent wandering about the minimum",
+    "other": "it is the answer to another objective or to other rows",
+}
+
+STOPS: dict[Stop, Cause] = {
+    "tolerance": "agree",
+    "rounding": "precision",
+    "passes": "not converged",
+    "interrupted": "interrupted",
 }
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a descent and the exact answer agree, and if not, why."""
+    """Whether two answers agree, and if not, why."""
 
     cause: Cause
     sentence: str
@@ -35,17 +60,30 @@ class Verdict:
         return self.sentence
 
 
-def verdict(certificate: Certificate, names: tuple[str, ...], tol: float, cause: Cause) -> Verdict:
-    """The verdict on a descent that ended as `cause` says, unless it is within tol of the exact answer.
+def verdict(
+    certificate: Certificate,
+    names: tuple[str, ...],
+    tol: float,
+    cause: Cause,
+    why: str | None = None,
+) -> Verdict:
+    """The verdict on an answer that is as `cause` says, unless it is within tol of the exact one.
 
-    names are those of the certificate's coefficients.
+    names are those of the certificate's coefficients; `why` says the cause with what is known of it.
     """
     digits = f"{certificate.digits:.1f} digits"
     apart = f"at most {_distance(certificate, names)} apart, rounding included"
     if certificate.within <= tol:
         return Verdict("agree", f"The two answers agree to {digits}: they are {apart}.")
-    why = ENDINGS[cause]
+    why = why or ENDINGS[cause]
     return Verdict(cause, f"The two answers differ after {digits}: they are {apart}; {why}.")
+
+
+def descent_verdict(
+    certificate: Certificate, names: tuple[str, ...], tol: float, stop: Stop
+) -> Verdict:
+    """The verdict on a descent that the driver has stopped."""
+    return verdict(certificate, names, tol, STOPS[stop])
 
 
 def exact_verdict(certificate: Certificate, names: tuple[str, ...]) -> Verdict:

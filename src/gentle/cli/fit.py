@@ -62,6 +62,7 @@ def fit(
     from gentle.driver import Progress
     from gentle.errors import GentleError
     from gentle.fitting import fit as fit_data
+    from gentle.result import Fits
     from gentle.tables import summary
 
     if shuffle and test is None:
@@ -86,7 +87,8 @@ def fit(
             shuffle=shuffle,
             watch=watch,
         )
-    console().print(summary(found))
-    if found.interrupted:
+    for one in found.values() if isinstance(found, Fits) else (found,):
+        console().print(summary(one))
+    if any(one.interrupted for one in (found.values() if isinstance(found, Fits) else (found,))):
         say("Interrupted: this is what the descent had reached.")
         raise typer.Exit(INTERRUPTED)

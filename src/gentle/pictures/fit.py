@@ -44,7 +44,7 @@ class FitPictures:
         axes.axvline(0, color=MODEL, linewidth=1)
         axes.set_yticks(places, names)
         axes.set(
-            title=f"Coefficients of {self.of.design.target}, {100 * level:g} % intervals",
+            title=f"Coefficients of {self.of.target}, {100 * level:g} % intervals",
             xlabel="coefficient, in its standard errors",
         )
         return figure

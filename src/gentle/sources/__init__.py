@@ -6,7 +6,7 @@
 from gentle.sources.arrays import Arrays
 from gentle.sources.files import File, read_file
 from gentle.sources.frames import Frame
-from gentle.sources.opening import open_source, pair_target, with_columns
+from gentle.sources.opening import open_source, pair_targets, with_columns
 from gentle.sources.source import Chunk, Matrix, Schema, Source
 from gentle.sources.subset import Subset, hold_out
 
@@ -21,7 +21,7 @@ __all__ = [
     "Subset",
     "hold_out",
     "open_source",
-    "pair_target",
+    "pair_targets",
     "read_file",
     "with_columns",
 ]

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from gentle.batch import Floats
+from gentle.batch import Floats, Labels
 from gentle.errors import GentleError, listed
 from gentle.sources.source import Chunk, Matrix, Schema, bounds, numbered
 
@@ -23,6 +23,7 @@ class Arrays:
     x: Numbers  # (n, p)
     names: tuple[str, ...]  # (p,)
     other: Mapping[str, Numbers] = field(default_factory=dict)  # each (n,)
+    labels: Mapping[str, Labels] = field(default_factory=dict)  # clusters, each (n,)
     start: int = 0  # where the first row stands in the whole
     name: str = "the arrays"
 
@@ -36,15 +37,15 @@ class Arrays:
             raise GentleError(
                 f"{len(self.names)} names were given for {self.x.shape[1]} columns of X"
             )
-        known = (*self.names, *self.other)
+        known = (*self.names, *self.other, *self.labels)
         if twice := sorted({name for name in known if known.count(name) > 1}):
             raise GentleError(
                 f"each column needs a name of its own, and two are called {listed(twice)}"
             )
-        for name, column in self.other.items():
+        for name, column in {**self.other, **self.labels}.items():
             if column.shape != (len(self.x),):
                 raise GentleError(
-                    f"{name} must hold one number for each of the {len(self.x):,} rows of X, "
+                    f"{name} must hold one value for each of the {len(self.x):,} rows of X, "
                     f"and has shape {column.shape}"
                 )
         for name, column in {"X": self.x, **self.other}.items():
@@ -52,7 +53,10 @@ class Arrays:
                 raise GentleError(f"{name} must hold real numbers, and holds {column.dtype}")
 
     def schema(self) -> Schema:
-        return {name: pl.Float64() for name in (*self.names, *self.other)}
+        x = pl.Float32() if self.x.dtype == np.float32 else pl.Float64()
+        return dict.fromkeys(self.names, x) | {
+            name: pl.Float64() for name in (*self.other, *self.labels)
+        }
 
     def height(self) -> int:
         return len(self.x)
@@ -64,7 +68,8 @@ class Arrays:
             piece = slice(start, start + rows)
             other = {name: _floats(column[piece]) for name, column in self.other.items()}
             x = self.x[piece] if every else self.x[piece][:, chosen]
-            table = Matrix(_floats(x), other)
+            labels = {name: column[piece] for name, column in self.labels.items()}
+            table = Matrix(_floats(x), other, labels)
             yield Chunk(numbered(self.start + start, self.start + start + len(table.x)), table)
 
     def split(self, parts: int) -> Sequence[Arrays]:
@@ -73,6 +78,7 @@ class Arrays:
                 self.x[a:b],
                 self.names,
                 {name: column[a:b] for name, column in self.other.items()},
+                {name: column[a:b] for name, column in self.labels.items()},
                 self.start + a,
                 self.name,
             )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from gentle.batch import Labels
 from gentle.errors import GentleError
 from gentle.sources.arrays import Arrays, Numbers
 from gentle.sources.files import read_file
@@ -36,22 +38,26 @@ def open_source(data: Any, names: Sequence[str] | None = None) -> Source:
     )
 
 
-def pair_target(data: Any) -> str | None:
-    """The name of y where the data are a pair (X, y)."""
-    return _name_of(data[1]) if isinstance(data, tuple) and len(data) == 2 else None
+def pair_targets(data: Any) -> tuple[str, ...]:
+    """The names of y where the data are a pair (X, y)."""
+    return tuple(_targets(data[1])) if isinstance(data, tuple) and len(data) == 2 else ()
 
 
-def with_columns(source: Source, columns: dict[str, Any]) -> Source:
-    """The source with more columns, such as weights that were given as an array."""
-    arrays = {name: _array(column) for name, column in columns.items()}
+def with_columns(source: Source, columns: dict[str, Any], *, labels: bool = False) -> Source:
+    """The source with more columns, such as weights or cluster labels that were given as arrays."""
+    arrays = {
+        name: _labels(column) if labels else _array(column) for name, column in columns.items()
+    }
     for name, array in arrays.items():
         if array.shape != (source.height(),):
             raise GentleError(
-                f"{name} must hold one number for each of the {source.height():,} rows of "
+                f"{name} must hold one value for each of the {source.height():,} rows of "
                 f"{source.name}, and has shape {array.shape}"
             )
     if isinstance(source, Arrays):
-        return Arrays(source.x, source.names, {**source.other, **arrays}, name=source.name)
+        if labels:
+            return replace(source, labels={**source.labels, **arrays})
+        return replace(source, other={**source.other, **arrays})  # type: ignore[dict-item]
     if isinstance(source, Frame):
         return Frame(source.frame.with_columns(**_series(arrays)), source.name)
     raise GentleError(
@@ -61,25 +67,47 @@ def with_columns(source: Source, columns: dict[str, Any]) -> Source:
 
 
 def _pair(x: Any, y: Any, names: Sequence[str] | None) -> Source:
-    """X and y: the target is called by its own name where it has one, else 'y'."""
-    target = _name_of(y)
-    y = _array(y)
-    if y.ndim == 2 and y.shape[1] == 1:
-        y = y[:, 0]
+    """X and y: a target is called by its own name where it has one, else 'y', or 'y1', 'y2', ..."""
+    targets = _targets(y)
     if _is_frame(x):
         frame = _frame(x)
-        if target in frame.columns:
-            raise GentleError(
-                f"X has a column '{target}' and y goes by that name too: rename one, or give the "
-                f"frame alone with target='{target}'"
-            )
-        return with_columns(Frame(frame), {target: y})
+        for target in targets:
+            if target in frame.columns:
+                raise GentleError(
+                    f"X has a column '{target}' and y goes by that name too: rename one, or give the "
+                    f"frame alone with target='{target}'"
+                )
+        return with_columns(Frame(frame), targets)
     x = _array(x)
-    return Arrays(x, _names(x, names), {target: y})
+    return Arrays(x, _names(x, names), targets)
 
 
-def _name_of(y: Any) -> str:
-    return str(getattr(y, "name", None) or "y")
+def _targets(y: Any) -> dict[str, Numbers]:
+    """Name -> column (n,) of one target or several."""
+    if _is_frame(y) and not hasattr(y, "name"):
+        frame = _frame(y)
+        return {name: frame[name].to_numpy() for name in frame.columns}
+    columns = _array(y)
+    if columns.ndim == 2 and columns.shape[1] > 1:
+        return {f"y{j + 1}": column for j, column in enumerate(columns.T)}
+    name = str(getattr(y, "name", None) or "y")
+    return {name: columns[:, 0] if columns.ndim == 2 and columns.shape[1] == 1 else columns}
+
+
+def _labels(data: Any) -> Labels:
+    """Labels of clusters: whole numbers, numbers or texts, none of them missing."""
+    labels = np.asarray(data.detach().cpu() if hasattr(data, "detach") else data)
+    if labels.dtype.kind == "O":
+        if any(label is None or label != label for label in labels.ravel()):
+            raise GentleError(
+                "a cluster is missing for some row: give each row one, or leave it out"
+            )
+        labels = labels.astype(str)
+    if labels.dtype.kind in "biu":
+        labels = labels.astype(np.int64)
+    if labels.dtype.kind not in "ifU":
+        raise GentleError(f"clusters must be whole numbers or texts, and hold {labels.dtype}")
+    return labels
 
 
 def _is_frame(data: Any) -> bool:
@@ -109,5 +137,5 @@ def _names(x: Numbers, names: Sequence[str] | None) -> tuple[str, ...]:
     return tuple(f"x{j + 1}" for j in range(x.shape[1] if x.ndim == 2 else 0))
 
 
-def _series(arrays: dict[str, Numbers]) -> dict[str, pl.Series]:
+def _series(arrays: Mapping[str, Any]) -> dict[str, pl.Series]:
     return {name: pl.Series(name, array) for name, array in arrays.items()}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import polars as pl
 
-from gentle.batch import Floats, Integers
+from gentle.batch import Floats, Integers, Labels
 
 Schema = Mapping[str, pl.DataType]  # column name -> type, in the order of the source
 
@@ -18,7 +19,8 @@ class Matrix(NamedTuple):
     """Columns that are numbers already: no names to look up, no text to encode."""
 
     x: Floats  # (n, p)
-    other: Mapping[str, Floats]  # target, weights and frequencies by name, each (n,)
+    other: Mapping[str, Floats]  # targets, weights, frequencies and offset by name, each (n,)
+    labels: Mapping[str, Labels] = MappingProxyType({})  # clusters by name, each (n,)
 
 
 class Chunk(NamedTuple):

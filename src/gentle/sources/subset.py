@@ -40,7 +40,8 @@ class Subset:
             keep = self.keep[numbers]
             if isinstance(table, Matrix):
                 other = {name: column[keep] for name, column in table.other.items()}
-                yield Chunk(numbers[keep], Matrix(table.x[keep], other))
+                labels = {name: column[keep] for name, column in table.labels.items()}
+                yield Chunk(numbers[keep], Matrix(table.x[keep], other, labels))
             else:
                 yield Chunk(numbers[keep], table.filter(pl.Series(keep)))
 

@@ -1,0 +1,68 @@
+"""Choices: what a user asks of a fit beyond the rows, checked once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gentle.errors import GentleError, check_seed, near
+from gentle.meat import ERRORS
+from gentle.penalties import Ridge
+from gentle.solvers import SGD
+
+DESCENTS = {"sgd": SGD}
+SOLVERS = ("auto", "exact", *DESCENTS)
+RANKS = ("drop", "minimum-norm", "raise")
+METHODS = ("auto", "qr")
+MOST_DIGITS = 15
+
+
+@dataclass(frozen=True)
+class Choices:
+    """How to fit; see `gentle.fit` for what each one means.
+
+    Raises GentleError for a choice that there is not, and says which there are.
+    """
+
+    l2: float = 0.0
+    solver: str = "auto"
+    tol: float = 1e-3
+    digits: float | None = None
+    errors: str = "classical"
+    lags: int | None = None
+    use_t: bool = True
+    rank: str = "drop"
+    method: str = "auto"
+    seed: int = 0
+    max_passes: float = 100
+
+    def __post_init__(self) -> None:
+        for what, chosen, known in (
+            ("solver", self.solver, SOLVERS),
+            ("kind of errors", self.errors, ERRORS),
+            ("rank rule", self.rank, RANKS),
+            ("method", self.method, METHODS),
+        ):
+            if chosen not in known:
+                raise GentleError(f"there is no {what} '{chosen}': {near(str(chosen), known)}")
+        if not 0 < self.tol < float("inf"):
+            raise GentleError(
+                f"tol must be a number above 0, in standard errors, and is {self.tol}"
+            )
+        if self.digits is not None and not 0 < self.digits <= MOST_DIGITS:
+            raise GentleError(
+                f"digits must be a number above 0 and at most {MOST_DIGITS}, which is what float64 "
+                f"holds, and is {self.digits}"
+            )
+        if not self.max_passes >= 1:
+            raise GentleError(f"max_passes must be 1 or more, and is {self.max_passes}")
+        if self.lags is not None and self.errors != "HAC":
+            raise GentleError(
+                f"lags belong to errors='HAC', and errors is '{self.errors}': leave one of them out"
+            )
+        check_seed(self.seed)
+        Ridge(self.l2)
+
+    @property
+    def descends(self) -> bool:
+        """Whether coefficients come from a descent."""
+        return self.solver in DESCENTS

@@ -1,0 +1,307 @@
+"""Exact: the minimiser of a reduced least-squares problem, and its polish over the rows.
+
+A triangle gives the answer to the digits that its condition leaves. A polish takes a step of gradient
+descent from there over the rows themselves, preconditioned by the triangle, with residuals and sums in
+double-double: what comes out is the answer for the numbers that were given, correctly rounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg import solve_triangular
+
+from gentle.batch import Floats, Integers
+from gentle.doubled import Doubled, cut, doubled, product, two_product
+from gentle.engines import Divisible, Engine, fold
+from gentle.fitted import Fitted
+from gentle.problem import Quadratic
+from gentle.refinement import Refinement, orthonormal
+from gentle.statistics import EPSILON
+
+MOST_PASSES = 6  # of a polish: two are the rule
+SETTLED = 0.25  # a basis this near to orthonormal needs no second look
+LAST_BIT = 2.0**-62  # of a coefficient: what is below does not change its rounding
+DOUBLED = 2.0**-100  # the rounding of double-double sums, and a few bits to spare
+
+
+Truths = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Exact:
+    """The minimiser b = coef + low of penalised least squares, and how surely it is known.
+
+    The objective is F(b) = 1/(2W) sum w (y - x'b)^2 + l2/2 |slopes|^2; k targets share the rows.
+    """
+
+    problem: Quadratic
+    fitted: Fitted
+    coef: Floats  # (q, k) in the user's units, the constant first
+    low: Floats  # (q, k) what float64 lacks of it
+    floor: Floats  # (q, k) a bound on |coef + low - minimiser|
+    basis: Floats  # (q, q): basis basis' is the inverse of X'WX + W l2 in the user's units
+    rss: Floats  # (k,) residual sum of squares, the penalty not among it
+    polished: bool = False
+
+    def of(self, at: int) -> Exact:
+        """The answer for one of the targets."""
+        one = slice(at, at + 1)
+        return replace(
+            self,
+            problem=self.problem.of(at),
+            fitted=replace(self.fitted, coef=self.fitted.coef[:, one]),
+            coef=self.coef[:, one],
+            low=self.low[:, one],
+            floor=self.floor[:, one],
+            rss=self.rss[one],
+        )
+
+    @property
+    def n_rows(self) -> float:
+        """Rows, frequencies counted."""
+        return self.problem.n_rows
+
+    @property
+    def total(self) -> float:
+        """W, the mass of the rows."""
+        return self.problem.total
+
+    @property
+    def l2(self) -> float:
+        """The strength of the ridge."""
+        return self.problem.l2
+
+    @property
+    def df_resid(self) -> float:
+        """Rows less coefficients."""
+        return max(self.n_rows - len(self.coef), 0.0)
+
+    @property
+    def tss(self) -> Floats:
+        """Squares of the target about its mean, about zero without a constant, (k,)."""
+        return self.problem.tss * self.problem.coordinates.target_scale**2
+
+    @property
+    def target_size(self) -> Floats:
+        """sqrt(sum w y^2), (k,)."""
+        level = self.problem.coordinates.target_centre
+        return np.asarray(np.sqrt(self.tss + level**2 * self.total))
+
+    @property
+    def sigma2(self) -> Floats:
+        """The residual variance of each target, RSS / (n - q), (k,); nan without degrees of freedom."""
+        if self.df_resid <= 0:
+            return np.full_like(self.rss, np.nan)
+        return self.rss / self.df_resid
+
+    @property
+    def noise_free(self) -> Truths:
+        """Whether the residuals are no larger than the rounding of the target, (k,) truths."""
+        return np.asarray(self.rss <= (8 * EPSILON * self.target_size) ** 2)
+
+    @property
+    def lengths(self) -> Floats:
+        """sqrt((H^-1)_jj / W) of each coefficient, (q,): times sigma it is a standard error."""
+        return np.asarray(np.linalg.norm(self.basis, axis=1))
+
+    @property
+    def sizes(self) -> Floats:
+        """The target's spread over each column's, (q, k): how large a coefficient may well be."""
+        coordinates = self.problem.coordinates
+        slopes = 1 / coordinates.scale
+        constant = 1 + np.abs(coordinates.centre) @ slopes
+        sizes = np.concatenate([np.full(int(coordinates.intercept), constant), slopes])
+        return np.asarray(sizes[:, None] * coordinates.target_scale)
+
+    def gap(self, apart: Floats) -> float:
+        """F(b + apart) - F(b) at the minimiser b, apart (q,) in the user's units."""
+        centred = apart.copy()
+        if self.fitted.intercept:
+            centred[0] += self.fitted.centre @ apart[1:]
+        moved = solve_triangular(self.fitted.root, centred)
+        return float(moved @ moved) / (2 * self.total)
+
+
+def solve(problem: Quadratic) -> Exact:
+    """The minimiser as the triangle gives it."""
+    coordinates = problem.coordinates
+    columns = coordinates.columns
+    assert columns is not None
+    intercept = coordinates.intercept
+    theta = problem.minimiser
+    units = np.concatenate([np.ones(int(intercept)), 1 / coordinates.scale])[:, None]
+    centred = theta * units * coordinates.target_scale
+    centred[: int(intercept)] += coordinates.target_centre
+    root = problem.inverse_root * units
+    fitted = Fitted(columns, coordinates.centre, intercept, centred, root)
+    coef = coordinates.coef(theta)
+    floor = np.abs(coordinates.jacobian()) @ problem.rounding * coordinates.target_scale
+    return Exact(
+        problem=problem,
+        fitted=fitted,
+        coef=coef,
+        low=np.zeros_like(coef),
+        floor=floor + _conversion(problem, np.abs(coef)),
+        basis=fitted.uncentred(root),
+        rss=problem.rss * coordinates.target_scale**2,
+    )
+
+
+def polish(exact: Exact, rows: Divisible, engine: Engine | None = None) -> Exact:
+    """The minimiser for the rows as they are, to double-double; each round reads them once.
+
+    1. basis = B with B'X'WXB near to I; the rows say how near, and B is turned until it is I.
+    2. gradient g of the objective at b, times W, in double-double.
+    3. b <- b + B B'g, until what a step removes of the squares is below their rounding.
+    """
+    fitted = exact.fitted
+    root, coef, settled = fitted.root, doubled(fitted.coef), False
+    for _ in range(MOST_PASSES):
+        basis, b = _uncentred(fitted, doubled(root)), _uncentred(fitted, coef)
+        zero = Refinement(
+            fitted.columns, fitted.intercept, b, None if settled else basis, exact.total
+        )
+        seen = fold(zero, rows, engine)
+        assert seen.gradient is not None
+        if seen.gram is not None:
+            gram = seen.gram + _penalty_gram(exact, root)
+            turn = orthonormal(gram)
+            if turn is None:
+                return exact  # a triangle too coarse to start from: its own bound stands
+            root = root @ turn
+            basis = _uncentred(fitted, doubled(root))
+            settled = bool(np.abs(gram - np.eye(len(gram))).max(initial=0.0) < SETTLED)
+        slope = seen.gradient.minus(_penalty_gradient(exact, b))
+        along = cut(basis.high).transposed_times(slope).high + basis.low.T @ slope.high
+        coef = coef.plus(doubled(root @ along))
+        removed = (along**2).sum(axis=0)
+        lengths = np.linalg.norm(basis.high, axis=1)[:, None]
+        error = lengths * _step_error(exact, len(along)) * np.sqrt(removed)
+        sized = np.maximum(np.abs(b.high), lengths * np.sqrt(exact.tss))
+        if (
+            settled
+            and (removed <= EPSILON * seen.squares).all()
+            and (error <= LAST_BIT * sized).all()
+        ):
+            break
+    b = _uncentred(fitted, coef)
+    return replace(
+        exact,
+        fitted=replace(fitted, coef=coef.high, root=root),
+        coef=b.high,
+        low=b.low,
+        floor=error
+        + lengths * _sum_error(exact, basis, b, seen.squares)
+        + DOUBLED * np.abs(b.high),
+        basis=basis.high,
+        rss=seen.squares,
+        polished=True,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Placing:
+    """Where the coefficients that were solved for, q of them, stand among all that were asked for."""
+
+    kept: Integers  # (q,) places among all
+    n_all: int
+    mix: Floats | None = None  # (all, q): all from those solved for; None leaves the others out
+    made_of: Mapping[str, str] = field(default_factory=dict)  # dependent column -> its combination
+
+    def coef(self, solved: Floats) -> Floats:
+        """All coefficients (all,) from (q,): nan for one that was left out."""
+        if self.mix is not None:
+            return self.mix @ solved
+        values = np.full(self.n_all, np.nan)
+        values[self.kept] = solved
+        return values
+
+    def vcov(self, solved: Floats) -> Floats:
+        """Their covariance, (all, all) from (q, q)."""
+        if self.mix is not None:
+            return self.mix @ solved @ self.mix.T
+        values = np.full((self.n_all, self.n_all), np.nan)
+        values[np.ix_(self.kept, self.kept)] = solved
+        return values
+
+
+def dropping(exact: Exact, p: int) -> Placing:
+    """Dependent columns, among p of x, are left out."""
+    first = int(exact.fitted.intercept)
+    kept = np.concatenate([np.arange(first), exact.fitted.columns + first]).astype(np.int64)
+    return Placing(kept, p + first)
+
+
+def least_norm(exact: Exact, p: int) -> Placing:
+    """Of all minimisers the one with the shortest slopes, as the pseudo-inverse has it.
+
+    With x_j = sum a_k x_k + c, slopes may go from the x_k to x_j along e_j - sum a_k e_k while the
+    constant takes up c; from any one minimiser the shortest lies at right angles to all such ways.
+    """
+    placing = dropping(exact, p)
+    first = int(exact.fitted.intercept)
+    ways = np.zeros((p + first, len(exact.problem.dependent)))
+    for at, relation in enumerate(exact.problem.dependent):
+        ways[first + relation.column, at] = 1.0
+        ways[first + np.array(relation.on, dtype=np.int64), at] = -np.array(relation.slopes)
+        ways[:first, at] = -relation.constant
+    slopes = ways[first:]
+    mix = np.zeros((p + first, len(placing.kept)))
+    mix[placing.kept, np.arange(len(placing.kept))] = 1.0
+    mix -= ways @ np.linalg.lstsq(slopes, mix[first:], rcond=None)[0]
+    return replace(placing, mix=mix)
+
+
+def _uncentred(fitted: Fitted, centred: Doubled) -> Doubled:
+    """Coefficients on [1 x] of those about the centre, (q, k)."""
+    if not fitted.intercept:
+        return centred
+    constant = product(np.concatenate([[1.0], -fitted.centre])[None, :], centred)
+    return Doubled(
+        *(np.vstack([top, rest[1:]]) for top, rest in zip(constant, centred, strict=True))
+    )
+
+
+def _penalty_gram(exact: Exact, root: Floats) -> Floats:
+    slopes = root[int(exact.fitted.intercept) :]
+    return np.asarray(exact.l2 * exact.total * (slopes.T @ slopes))
+
+
+def _penalty_gradient(exact: Exact, b: Doubled) -> Doubled:
+    """W times the gradient of the penalty at b, (q, k)."""
+    strength = Doubled(*two_product(np.array(exact.l2), np.array(exact.total)))
+    free = np.ones((len(b.high), 1))
+    free[: int(exact.fitted.intercept)] = 0.0
+    return Doubled(b.high * free, b.low * free).times(strength)
+
+
+def _step_error(exact: Exact, q: int) -> float:
+    """How far a step may be from the right one, relative to it: B is orthonormal only to rounding."""
+    return float(8 * (8 + np.sqrt(q) + np.log2(max(exact.n_rows, 2))) * EPSILON)
+
+
+def _sum_error(exact: Exact, basis: Doubled, b: Doubled, squares: Floats) -> Floats:
+    """What the double-double sums may miss, in units of the basis, (k,)."""
+    fitted = exact.fitted
+    n = max(exact.n_rows, 1.0)
+    columns = np.hypot(fitted.centre, exact.problem.coordinates.scale)
+    sizes = np.sqrt(exact.total) * np.concatenate([np.ones(int(fitted.intercept)), columns])
+    through = float((sizes @ np.abs(basis.high)).max(initial=0.0))
+    misfit = sizes @ np.abs(b.high) + exact.target_size
+    found = DOUBLED * n * (through * np.sqrt(squares) + misfit)
+    slopes = b.high[int(fitted.intercept) :]
+    penalty = np.sqrt(exact.l2 * exact.total * (slopes**2).sum(axis=0))
+    return np.asarray(found + 8 * EPSILON * penalty)
+
+
+def _conversion(problem: Quadratic, size: Floats) -> Floats:
+    """What the last step may round, from coordinates to the user's units, (q, k)."""
+    rounded = size.copy()
+    if problem.coordinates.intercept:
+        rounded[0] += np.abs(problem.coordinates.centre) @ rounded[1:]
+        rounded[0] += np.abs(problem.coordinates.target_centre)
+    return np.asarray((4 + np.sqrt(len(size))) * EPSILON * rounded)

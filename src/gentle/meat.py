@@ -1,0 +1,462 @@
+"""The middle of the sandwich: what the residuals say about the noise when it is not all alike.
+
+With root root' = (X'WX + penalty)^-1 and z = [1 x-c] root, the coefficients on [1 x] have covariance
+
+    B M B',    B = uncentring root,
+
+where the meat M sums outer products of the scores s = w e z. The kinds differ in which rows may share
+noise: none (White), those of one group (clusters), those near in time (Newey and West). Each is a
+statistic, so its parts merge; small-sample corrections are factors, applied once at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import numpy as np
+import torch
+from scipy.sparse import csr_array
+from torch import Tensor
+
+from gentle.batch import Batch, Floats, Labels
+from gentle.engines import Divisible, Engine, fold
+from gentle.errors import GentleError, listed, near
+from gentle.fitted import Fitted
+from gentle.statistics import EPSILON
+
+SLACK_POWERS = {"HC0": 0, "HC1": 0, "HC2": 1, "HC3": 2}  # of 1 / (1 - leverage)
+ERRORS = ("classical", *SLACK_POWERS, "cluster", "HAC")
+APART = 100.0  # condition up to which scores keep 11 digits when columns are combined last
+LEAST_SLACK = float(np.sqrt(EPSILON))  # of 1 - leverage: below it, a residual is rounding
+ROUNDING = 1e-10  # of the largest eigenvalue: a negative one above minus this is rounding
+
+
+@dataclass(frozen=True, eq=False)
+class Sandwich:
+    """A meat with its corrections in it, and what inference needs beside it."""
+
+    meat: Floats  # (q, q) in the coordinates z
+    df: float  # degrees of freedom of t
+    description: str  # such as "clustered by firm (30 groups)"
+    clipped: bool = False  # whether negative eigenvalues were set to zero
+
+    def covariance(self, fitted: Fitted) -> Floats:
+        """Covariance of the coefficients on [1 x], (q, q)."""
+        outside = fitted.uncentring @ fitted.root
+        covariance = outside @ self.meat @ outside.T
+        return np.asarray((covariance + covariance.T) / 2)
+
+    def _mended(self, fitted: Fitted) -> Sandwich:
+        """Itself, or where a coefficient has a negative variance the nearest that is positive."""
+        if (np.diag(self.covariance(fitted)) >= 0).all():
+            return self
+        meat, clipped = positive(self.meat)
+        note = ", negative eigenvalues set to zero" if clipped else ""
+        return replace(self, meat=meat, description=self.description + note, clipped=clipped)
+
+
+def sandwich(
+    rows: Divisible,
+    fitted: Fitted,
+    errors: str,
+    n_rows: float,
+    *,
+    sigma2: float,
+    clusters: Sequence[str] = (),
+    lags: int | None = None,
+    engine: Engine | None = None,
+    parts: int = 1,
+) -> Sandwich:
+    """The meat of a fit with one target, by the name of its errors; all but the classical read the rows.
+
+    Args:
+        errors: one of `ERRORS`.
+        n_rows: how many rows the fit stands for.
+        sigma2: its residual variance, the classical meat.
+        clusters: names of the keys, in the order of `Batch.groups`. With several, rows that share
+            any of them may share noise.
+        lags: rows further apart than this share no noise; by default `default_lags`.
+
+    Raises GentleError for another name, for clusters without keys or with one group, for lags that
+    are negative or reach beyond the rows, and for rows with frequencies in order of time.
+    """
+    q = len(fitted.root)
+    if errors == "classical":
+        return Sandwich(sigma2 * np.eye(q), n_rows - q, "classical")
+    if errors in SLACK_POWERS:
+        white = fold(Heteroscedastic.zero(fitted, errors), rows, engine, parts)
+        return _white(white, n_rows, q)
+    if errors == "cluster":
+        if not clusters:
+            raise GentleError("clustered errors need the column that names each row's group")
+        key = tuple(range(len(clusters)))
+        by_all = fold(Clustered.zero(fitted, key), rows, engine, parts).settled()
+        return _clustered(by_all, clusters, n_rows, q)
+    if errors == "HAC":
+        lags = min(default_lags(n_rows), int(n_rows) - 1) if lags is None else lags
+        if not 0 <= lags < n_rows:
+            raise GentleError(
+                f"lags must be a whole number from 0 to {n_rows - 1:g}, one less than the rows, "
+                f"and is {lags}"
+            )
+        ordered = fold(Autocorrelated.zero(fitted, lags), rows, engine, parts)
+        meat = ordered.meat * correction_autocorrelated(n_rows, q)
+        return Sandwich(meat, n_rows - q, f"Newey-West with {lags} {_plural('lag', lags)}")
+    raise GentleError(f"there is no kind of errors '{errors}': {near(errors, ERRORS)}")
+
+
+def correction_heteroscedastic(kind: str, n_rows: float, q: int) -> float:
+    """n / (n - q) for HC1 (Hinkley 1977), 1 for the others; nan without a degree of freedom."""
+    return _over(n_rows, n_rows - q) if kind == "HC1" else 1.0
+
+
+def correction_cluster(n_rows: float, q: int, n_groups: int) -> float:
+    """(n - 1) / (n - q) G / (G - 1), that of Stata, fixest and pyfixest; nan where undefined.
+
+    With several keys every term takes the G of the key that has fewest groups, as theirs do.
+    """
+    return _over(n_rows - 1, n_rows - q) * _over(n_groups, n_groups - 1)
+
+
+def correction_autocorrelated(n_rows: float, q: int) -> float:
+    """n / (n - q), that of Stata's newey; nan without a degree of freedom."""
+    return _over(n_rows, n_rows - q)
+
+
+def default_lags(n_rows: float) -> int:
+    """floor(4 (n / 100)^(2/9)), the rule of thumb of Newey and West (1994)."""
+    return int(4 * (n_rows / 100) ** (2 / 9))
+
+
+def positive(meat: Floats) -> tuple[Floats, bool]:
+    """(the meat with negative eigenvalues set to zero, whether one was there beyond rounding).
+
+    The remedy of Cameron, Gelbach and Miller (2011) for a difference of positive matrices. In the
+    coordinates z, unlike in the user's, it does not depend on the units of the columns. `sandwich`
+    takes it where a coefficient would have a negative variance, as fixest does (pyfixest never,
+    reghdfe whenever an eigenvalue is negative): a joint test of several must ask for itself.
+    """
+    values, vectors = np.linalg.eigh(meat)
+    if not len(values) or values[0] >= 0:
+        return meat, False
+    clipped = (vectors * np.clip(values, 0, None)) @ vectors.T
+    return clipped, bool(values[0] < -ROUNDING * values[-1])
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """How rows become scores, and the coordinates v = [1 x-c] inner that these are added up in.
+
+    inner @ outer = root. With K the condition of the columns at unit length, sums in [1 x-c] itself
+    lose K^2 and those in z only K, but z costs n q^2 more: inner is I where the columns are well
+    apart, and root where they are not or where leverage is asked for.
+    """
+
+    fitted: Fitted
+    inner: Floats | None  # (q, q); None stands for I
+    outer: Floats  # (q, q)
+
+    @classmethod
+    def of(cls, fitted: Fitted, leverage: bool = False) -> Scores:
+        if leverage or _condition(fitted.root) > APART:
+            return cls(fitted, fitted.root, np.eye(len(fitted.root)))
+        return cls(fitted, None, fitted.root)
+
+    def rows(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """(v, w e) of the rows of a batch, (n, q) and (n,); v is the caller's to change."""
+        rows = self.fitted.rows(batch)
+        residual = self.fitted.residuals(batch, rows)[:, 0]
+        v = rows if self.inner is None else rows @ torch.from_numpy(self.inner)
+        return v, residual if batch.weight is None else residual * batch.weight
+
+    def meat(self, cross: Floats) -> Floats:
+        """A sum of outer products in v, brought to the coordinates z, (q, q)."""
+        return np.asarray(self.outer.T @ cross @ self.outer)
+
+
+@dataclass(frozen=True, eq=False)
+class Heteroscedastic:
+    """M = sum f (w e)^2 a(h) z z', for rows that share no noise (White 1980).
+
+    f is the frequency, w the weight and h = w |z|^2 the leverage of one copy of a row;
+    a = 1, 1, 1/(1-h), 1/(1-h)^2 for HC0, HC1, HC2, HC3 (MacKinnon and White 1985).
+
+    A row of leverage 1 fixes a coefficient by itself. Its residual is zero whatever its noise was,
+    so that HC2 and HC3 are 0/0 there: R's sandwich says NaN, its car refuses, and statsmodels returns
+    rounding over rounding. Here such a row counts as zero, as it does in HC0, and
+    `n_pinned` says how many there were: their coefficients have no honest standard error of any kind.
+    """
+
+    scores: Scores
+    kind: str
+    cross: Floats  # (q, q)
+    n_pinned: int = 0  # rows of leverage 1
+
+    @classmethod
+    def zero(cls, fitted: Fitted, kind: str) -> Heteroscedastic:
+        scores = Scores.of(fitted, leverage=SLACK_POWERS[kind] > 0)
+        return cls(scores, kind, np.zeros_like(fitted.root))
+
+    def add(self, batch: Batch) -> Heteroscedastic:
+        v, size = self.scores.rows(batch)
+        n_pinned = 0
+        if power := SLACK_POWERS[self.kind]:
+            square = torch.einsum("ij,ij->i", v, v)
+            slack = 1 - (square if batch.weight is None else square * batch.weight)
+            pinned = slack < LEAST_SLACK
+            n_pinned = int(pinned.sum())
+            size = torch.where(pinned, 0.0, size / slack.clamp(min=LEAST_SLACK) ** (power / 2))
+        if batch.frequency is not None:
+            size = size * batch.frequency.sqrt()
+        v *= size[:, None]
+        scores = v.numpy()
+        return self._plus(scores.T @ scores, n_pinned)
+
+    def merge(self, other: Heteroscedastic) -> Heteroscedastic:
+        return self._plus(other.cross, other.n_pinned)
+
+    @property
+    def meat(self) -> Floats:
+        """(q, q), without the factor of HC1."""
+        return self.scores.meat(self.cross)
+
+    def _plus(self, cross: Floats, n_pinned: int) -> Heteroscedastic:
+        return replace(self, cross=self.cross + cross, n_pinned=self.n_pinned + n_pinned)
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """Sums by group, each group once and in the order of its labels."""
+
+    labels: tuple[Labels, ...]  # each (G,): what names a group, the first one leading
+    sums: Floats  # (G, q)
+
+    def __len__(self) -> int:
+        return len(self.sums)
+
+
+@dataclass(frozen=True, eq=False)
+class Clustered:
+    """M = sum over groups g of S_g S_g', S_g = sum in g of f w e z (Liang and Zeger 1986).
+
+    A group is the rows that have the labels of every key in common. Rows of a group may come in any
+    order and in any part: labels are matched by value, and groups x q numbers are kept. Fewer keys
+    need no other pass: `margin` adds up what these groups have.
+    """
+
+    scores: Scores
+    key: tuple[int, ...]  # which of `Batch.groups` name a group
+    runs: tuple[Groups, ...] = ()  # the first leads; the others wait until they weigh as much
+
+    @classmethod
+    def zero(cls, fitted: Fitted, key: tuple[int, ...]) -> Clustered:
+        return cls(Scores.of(fitted), key)
+
+    def add(self, batch: Batch) -> Clustered:
+        if not len(batch.x):
+            return self
+        v, size = self.scores.rows(batch)
+        if batch.frequency is not None:
+            size = size * batch.frequency
+        labels = tuple(_plain(batch.groups[at]) for at in self.key)
+        return self._with(_grouped(labels, v.numpy(), size.numpy()))
+
+    def merge(self, other: Clustered) -> Clustered:
+        return self._with(*other.runs)
+
+    def settled(self) -> Clustered:
+        """The same sums in a single run."""
+        return self if len(self.runs) < 2 else replace(self, runs=(_joined(self.runs),))
+
+    def margin(self, key: tuple[int, ...]) -> Clustered:
+        """What a pass with some of the keys would have found."""
+        if key == self.key or not self.runs:
+            return replace(self, key=key)
+        groups = _joined(self.runs)
+        labels = tuple(groups.labels[self.key.index(at)] for at in key)
+        return replace(self, key=key, runs=(_grouped(labels, groups.sums),))
+
+    @property
+    def n_groups(self) -> int:
+        return len(_joined(self.runs)) if self.runs else 0
+
+    @property
+    def meat(self) -> Floats:
+        """(q, q), without a correction."""
+        if not self.runs:
+            return np.zeros_like(self.scores.outer)
+        sums = _joined(self.runs).sums
+        return self.scores.meat(sums.T @ sums)
+
+    def _with(self, *runs: Groups) -> Clustered:
+        """Joining only what has grown as long as the first run costs each row two joins in all."""
+        runs = (*self.runs, *runs)
+        waiting = sum(len(run) for run in runs[1:])
+        if waiting and waiting >= len(runs[0]):
+            runs = (_joined(runs),)
+        return replace(self, runs=runs)
+
+
+@dataclass(frozen=True, eq=False)
+class Autocorrelated:
+    """M = G_0 + sum over l of (1 - l / (lags + 1)) (G_l + G_l'), G_l = sum over t of s_t s_{t-l}'.
+
+    This is Newey and West (1987), for rows in the order of time. Bartlett's weights are what windows
+    of lags + 1 rows have in common, so with b the sum of the scores in a window
+
+        M = sum over windows of b b' / (lags + 1),
+
+    those that overhang either end included. `cross` has the windows inside the rows seen; the first
+    and last `lags` scores are kept for those across a seam. Merging takes the other's rows as later.
+    Rows next to each other in the data count as neighbours, also where rows between were left out.
+    """
+
+    scores: Scores
+    lags: int
+    head: Floats  # (min(n, lags), q) the first scores
+    tail: Floats  # (min(n, lags), q) the last ones
+    cross: Floats  # (q, q)
+
+    @classmethod
+    def zero(cls, fitted: Fitted, lags: int) -> Autocorrelated:
+        none = np.empty((0, len(fitted.root)))
+        return cls(Scores.of(fitted), lags, none, none, np.zeros_like(fitted.root))
+
+    def add(self, batch: Batch) -> Autocorrelated:
+        """Raises GentleError for rows with frequencies, which have no place in time."""
+        if batch.frequency is not None:
+            raise GentleError(
+                "errors 'HAC' need each row in its place in time, but the rows have frequencies: "
+                "give the rows themselves, or choose other errors"
+            )
+        v, size = self.scores.rows(batch)
+        v *= size[:, None]
+        return self.merge(self._of(v.numpy()))
+
+    def merge(self, other: Autocorrelated) -> Autocorrelated:
+        seam = np.concatenate([self.tail, other.head])  # neither side of it has a window of its own
+        tail = np.concatenate([self.tail, other.tail])
+        return replace(
+            self,
+            head=np.concatenate([self.head, other.head])[: self.lags],
+            tail=tail[max(0, len(tail) - self.lags) :],
+            cross=self.cross + other.cross + _window_cross(seam, self.lags + 1),
+        )
+
+    @property
+    def meat(self) -> Floats:
+        """(q, q), without a correction."""
+        nothing = self._of(np.zeros((self.lags, len(self.cross))))
+        overhung = nothing.merge(self).merge(nothing)
+        return self.scores.meat(overhung.cross / (self.lags + 1))
+
+    def _of(self, scores: Floats) -> Autocorrelated:
+        """The statistic of nothing but these scores (n, q)."""
+        return replace(
+            self,
+            head=scores[: self.lags],
+            tail=scores[max(0, len(scores) - self.lags) :],
+            cross=_window_cross(scores, self.lags + 1),
+        )
+
+
+def _white(white: Heteroscedastic, n_rows: float, q: int) -> Sandwich:
+    meat = white.meat * correction_heteroscedastic(white.kind, n_rows, q)
+    note = ""
+    if white.n_pinned:
+        note = f"; {white.n_pinned:,} {_plural('row', white.n_pinned)} of leverage 1 left out"
+    return Sandwich(meat, n_rows - q, f"heteroscedasticity-consistent ({white.kind}{note})")
+
+
+def _clustered(by_all: Clustered, names: Sequence[str], n_rows: float, q: int) -> Sandwich:
+    """Over every choice of keys: added for one, taken off for two, and so on.
+
+    That is Cameron, Gelbach and Miller (2011); t has one degree of freedom less than the key of
+    fewest groups.
+    """
+    terms = {
+        key: by_all.margin(key)
+        for size in range(1, len(names) + 1)
+        for key in combinations(by_all.key, size)
+    }
+    counts = [terms[(at,)].n_groups for at in by_all.key]
+    if single := [name for name, count in zip(names, counts, strict=True) if count < 2]:
+        raise GentleError(
+            f"clustered errors need two groups or more, but all rows are of one by {listed(single)}"
+        )
+    meat = np.zeros((q, q))
+    for key, term in terms.items():
+        meat += term.meat if len(key) % 2 else -term.meat
+    groups = [f"{name} ({count:,} groups)" for name, count in zip(names, counts, strict=True)]
+    found = Sandwich(meat, min(counts) - 1, f"clustered by {' and '.join(groups)}")
+    found = found._mended(by_all.scores.fitted)
+    return replace(found, meat=found.meat * correction_cluster(n_rows, q, min(counts)))
+
+
+def _condition(root: Floats) -> float:
+    """How far a sum of outer products may lose digits when its columns are combined after it.
+
+    With U root orthonormal and d the lengths of the columns of U, it is |diag(d) root|. The entry ii
+    of any cross = sum s s' is at most d_i^2 trace M, so that rounding in it of relative size r
+    becomes r |diag(d) root|^2 trace M in M = root' cross root.
+    """
+    if not len(root):
+        return 1.0
+    lengths = np.linalg.norm(np.linalg.inv(root), axis=0)
+    return float(np.linalg.norm(lengths[:, None] * root, 2))
+
+
+def _plain(labels: Labels) -> Labels:
+    """Text in numpy's own kind, which sorts without a call into Python."""
+    return labels.astype(str) if labels.dtype.kind in "OT" else labels
+
+
+def _grouped(labels: tuple[Labels, ...], rows: Floats, factor: Floats | None = None) -> Groups:
+    """Sums of factor times rows (n, q), n > 0, by the combination of labels that each row has."""
+    n = len(rows)
+    order = np.lexsort(labels[::-1])
+    labels = tuple(column[order] for column in labels)
+    new = np.zeros(n, dtype=bool)
+    new[0] = True
+    for column in labels:
+        new[1:] |= column[1:] != column[:-1]
+    starts = np.flatnonzero(new)
+    factors = np.ones(n) if factor is None else factor[order]
+    members = csr_array((factors, order, np.append(starts, n)), shape=(len(starts), n))
+    return Groups(tuple(column[starts] for column in labels), members @ rows)
+
+
+def _joined(runs: tuple[Groups, ...]) -> Groups:
+    """The sums of one or more runs together."""
+    if len(runs) == 1:
+        return runs[0]
+    labels = tuple(
+        np.concatenate(columns) for columns in zip(*(run.labels for run in runs), strict=True)
+    )
+    return _grouped(labels, np.concatenate([run.sums for run in runs]))
+
+
+def _window_cross(scores: Floats, width: int) -> Floats:
+    """Sum of b b' over the sums b of `width` neighbours, (q, q)."""
+    sums = _window_sums(scores, width) if len(scores) >= width else scores[:0]
+    return np.asarray(sums.T @ sums)
+
+
+def _window_sums(scores: Floats, width: int) -> Floats:
+    """Sums of `width` neighbours, (n - width + 1, q): by halves, as no running total loses digits."""
+    if width == 1:
+        return scores
+    half = width // 2
+    halves = _window_sums(scores, half)
+    sums = halves[: len(halves) - half] + halves[half:]
+    return sums if width % 2 == 0 else sums[:-1] + scores[width - 1 :]
+
+
+def _over(numerator: float, denominator: float) -> float:
+    return numerator / denominator if denominator > 0 else float("nan")
+
+
+def _plural(word: str, count: int) -> str:
+    return word if count == 1 else f"{word}s"

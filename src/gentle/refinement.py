@@ -1,0 +1,135 @@
+"""Refinement: what a polish asks of the rows, in double-double."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from scipy.linalg import solve_triangular
+
+from gentle.batch import Batch, Floats, Integers
+from gentle.doubled import BITS, Doubled, Sliced, cut, doubled, two_sum
+
+BLOCK_NUMBERS = 2**15  # float64 numbers worked on at a time: their slices stay in a core's cache
+SPARE_BITS = 6
+
+
+@dataclass(frozen=True, eq=False)
+class Refinement:
+    """Residuals, gradient and, with a basis, curvature of least squares at b, over rows a = [1 x].
+
+        r = y - a'b,    squares = sum w r^2,    gradient = sum w a r,    gram = sum w (B'a)(B'a)'.
+
+    r, the gradient and B'a are formed in double-double. The columns of B'a are meant to be nearly
+    orthonormal, so that their sums in float64 lose nothing.
+    """
+
+    columns: Integers  # (m,) which columns of x the model keeps
+    intercept: bool
+    coef: Doubled  # b, (q, k)
+    basis: Doubled | None = None  # B, (q, q)
+    total: float = 1.0  # the mass of all rows: how small B'a is to be told apart
+    squares: Floats = field(default_factory=lambda: np.zeros(1))  # (k,)
+    gradient: Doubled | None = None  # (q, k)
+    gram: Floats | None = None  # (q, q)
+
+    def add(self, batch: Batch) -> Refinement:
+        found = self
+        rows = max(BLOCK_NUMBERS // (len(self.coef.high) + 1), 1)
+        for block in _blocks(batch, rows):
+            found = found.merge(self._of(block))
+        return found
+
+    def merge(self, other: Refinement) -> Refinement:
+        if self.gradient is None or other.gradient is None:
+            return other if self.gradient is None else self
+        both = self.gram is not None and other.gram is not None
+        return replace(
+            self,
+            squares=self.squares + other.squares,
+            gradient=self.gradient.plus(other.gradient),
+            gram=self.gram + other.gram if both else None,  # type: ignore[operator]
+        )
+
+    def _of(self, batch: Batch) -> Refinement:
+        """Of a block of rows alone."""
+        a = cut(self._rows(batch))
+        y = batch.y.numpy()
+        high, low = a.times(self._widened(batch, self.coef))
+        high, error = two_sum(y, -high)
+        residual = Doubled(*two_sum(high, error - low))
+        weighted = residual
+        mass = _mass(batch)
+        if mass is not None:
+            weighted = residual.times(mass)
+        return replace(
+            self,
+            squares=(residual.high * weighted.high).sum(axis=0),
+            gradient=self._narrowed(batch, a.transposed_times(weighted)),
+            gram=None if self.basis is None else self._gram(batch, a, self.basis, mass),
+        )
+
+    def _gram(self, batch: Batch, a: Sliced, basis: Doubled, mass: Doubled | None) -> Floats:
+        size = np.exp2(a.exponents) @ np.abs(self._widened(batch, basis).high)
+        spare = SPARE_BITS + np.log2(max(float(size.max(initial=0.0)) * np.sqrt(self.total), 1.0))
+        directions = a.times(self._widened(batch, basis), BITS + int(np.ceil(spare))).high
+        if mass is not None:
+            directions *= np.sqrt(mass.high)
+        return np.asarray(directions.T @ directions)
+
+    def _rows(self, batch: Batch) -> Floats:
+        """[1 x low] of a batch: low parts, where there are any, are columns of their own."""
+        parts = [batch.x, *([] if batch.low is None else [batch.low])]
+        ones = [np.ones((len(batch.x), 1))] if self.intercept else []
+        return np.hstack([*ones, *(part.numpy()[:, self.columns] for part in parts)])
+
+    def _widened(self, batch: Batch, matrix: Doubled) -> Doubled:
+        """Coefficients (q, k) of [1 x] as those of [1 x low]."""
+        if batch.low is None:
+            return matrix
+        return Doubled(*(np.vstack([part, part[int(self.intercept) :]]) for part in matrix))
+
+    def _narrowed(self, batch: Batch, matrix: Doubled) -> Doubled:
+        """The sum of the parts of a gradient that belong to one column."""
+        if batch.low is None:
+            return matrix
+        q, width = len(self.coef.high), len(self.columns)
+        lows = Doubled(
+            *(np.vstack([np.zeros((q - width, part.shape[1])), part[q:]]) for part in matrix)
+        )
+        return Doubled(*(part[:q] for part in matrix)).plus(lows)
+
+
+def orthonormal(gram: Floats) -> Floats | None:
+    """T upper with T'gram T = I; None where the gram is singular to rounding."""
+    try:
+        root = np.linalg.cholesky(gram)
+    except np.linalg.LinAlgError:
+        return None
+    return np.asarray(solve_triangular(root.T, np.eye(len(root))))
+
+
+def _mass(batch: Batch) -> Doubled | None:
+    """Weight times frequency, (n, 1)."""
+    if batch.mass is None:
+        return None
+    columns = [
+        doubled(part.numpy()[:, None])
+        for part in (batch.weight, batch.frequency)
+        if part is not None
+    ]
+    return columns[0] if len(columns) == 1 else columns[0].times(columns[1])
+
+
+def _blocks(batch: Batch, rows: int) -> Iterator[Batch]:
+    for start in range(0, len(batch.x), rows):
+        piece = slice(start, start + rows)
+        yield Batch(
+            batch.x[piece],
+            batch.y[piece],
+            batch.rows[piece],
+            None if batch.weight is None else batch.weight[piece],
+            None if batch.frequency is None else batch.frequency[piece],
+            low=None if batch.low is None else batch.low[piece],
+        )
