@@ -167,7 +167,8 @@ class Design:
         if isinstance(chunk.table, Matrix):
             x = chunk.table.x
         else:
-            x = self.encoder.encode_x(_with_levels(chunk, self.levels, where))
+            frame = _with_levels(chunk, self.levels, where)
+            x = self.encoder.encode_x(frame.select(self.columns) if self.columns else frame)
         sieve.finite(self.names, x)
         offset = np.zeros(len(x)) if self.offset is None else _column(chunk, self.offset)
         sieve.finite(("offset",), offset[:, None])
@@ -183,7 +184,8 @@ class Design:
                 columns[0][:, None] if len(columns) == 1 else np.stack(columns, 1),
                 None,
             )
-        frame = _with_levels(chunk, self.levels, where)
+        own = dict.fromkeys((*self.columns, *self.target_columns))
+        frame = _with_levels(chunk, self.levels, where).select(own)
         x = self.encoder.encode_x(frame)
         return x, self.encoder.encode_y(frame), self.encoder.encode_low(frame, x)
 

@@ -211,8 +211,7 @@ class Heteroscedastic:
         if batch.frequency is not None:
             size = size * batch.frequency.sqrt()
         v *= size[:, None]
-        scores = v.numpy()
-        return self._plus(scores.T @ scores, n_pinned)
+        return self._plus(_cross(v), n_pinned)
 
     def merge(self, other: Heteroscedastic) -> Heteroscedastic:
         return self._plus(other.cross, other.n_pinned)
@@ -395,6 +394,15 @@ def _clustered(by_all: Clustered, names: Sequence[str], n_rows: float, q: int) -
     return replace(found, meat=found.meat * correction_cluster(n_rows, q, min(counts)))
 
 
+def _cross(scores: Tensor) -> Floats:
+    """Sum of s s' over rows s, (q, q).
+
+    By torch, which made the rows: its idle threads keep turning for a while, and where numpy's then
+    ask for the same cores a pass takes ten times as long.
+    """
+    return np.asarray((scores.T @ scores).numpy())
+
+
 def _condition(root: Floats) -> float:
     """How far a sum of outer products may lose digits when its columns are combined after it.
 
@@ -441,7 +449,7 @@ def _joined(runs: tuple[Groups, ...]) -> Groups:
 def _window_cross(scores: Floats, width: int) -> Floats:
     """Sum of b b' over the sums b of `width` neighbours, (q, q)."""
     sums = _window_sums(scores, width) if len(scores) >= width else scores[:0]
-    return np.asarray(sums.T @ sums)
+    return _cross(torch.from_numpy(sums))
 
 
 def _window_sums(scores: Floats, width: int) -> Floats:

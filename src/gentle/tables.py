@@ -11,6 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from gentle.checking import Check
 from gentle.result import Fit
 from gentle.statistics import Tally
 
@@ -45,10 +46,10 @@ def _head(fit: Fit) -> list[Text]:
         lines.append(
             Text(
                 f"log-likelihood = {number(fit.log_likelihood)}   AIC = {number(fit.aic)}   "
-                f"BIC = {number(fit.bic)}   {_joint(fit)}"
+                f"BIC = {number(fit.bic)}"
             )
         )
-        lines.append(Text(f"standard errors: {fit.errors}"))
+        lines.append(Text(f"{_joint(fit)}standard errors: {fit.errors}"))
     if fit.held_out is not None:
         if not fit.held_out.n_rows:
             return [*lines, Text("held out: rows of which none is complete, so there is no score")]
@@ -67,7 +68,7 @@ def _r2(fit: Fit) -> str:
 
 def _joint(fit: Fit) -> str:
     """The test that all slopes are zero, where there are slopes."""
-    return str(fit.f_test) if fit.f_test.df_num else ""
+    return f"{fit.f_test}   " if fit.f_test.df_num else ""
 
 
 def _rows(tally: Tally, rows: str) -> str:
@@ -125,6 +126,15 @@ def _foot(fit: Fit) -> list[Text]:
         lines.append(
             Text(
                 "no degree of freedom is left: the rows are met exactly and there are no error bars"
+            )
+        )
+    if fit.sandwich.clipped:
+        lines.append(Text("a negative eigenvalue of this covariance was set to zero"))
+    if fit.choices.digits is not None and fit.certificate.digits < fit.choices.digits:
+        lines.append(
+            Text(
+                f"{fit.choices.digits:g} digits were asked for, and "
+                f"{fit.certificate.digits:.1f} are certified"
             )
         )
     if fit.l2:
@@ -256,3 +266,18 @@ LATEX = {sign: f"\\{sign}" for sign in "&%$#_{}"} | {
     "~": "\\textasciitilde{}",
     "^": "\\textasciicircum{}",
 }
+
+
+def check_summary(check: Check) -> RenderableType:
+    """Coefficients from elsewhere beside the exact ones, and the verdict on them."""
+    table = _table("given", "exact", "std. error", "apart (SE)")
+    for name in check.fit.names:
+        distance = check.distances.get(name, math.nan)
+        numbers = [check.coef[name], check.fit.coef[name], check.fit.std_errors[name]]
+        table.add_row(Text(name), *map(number, numbers), _at_most(distance))
+    verdict = Text(str(check.verdict), style="bold")
+    return Group(*_head(check.fit), Text(), table, Text(), verdict)
+
+
+def _at_most(distance: float) -> str:
+    return "-" if math.isnan(distance) else f"{distance:.1e}"

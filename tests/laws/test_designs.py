@@ -51,7 +51,8 @@ def test_columns_that_a_constant_would_tell_apart_are_kept_without_one(offset):
 def test_a_pair_with_a_frame_takes_the_name_of_its_target():
     frame = SMALL.select("u", "v")
     found = gentle.fit((frame, SMALL["t"]))
-    assert found.design.target == "t"
+    assert found.design.targets == ("t",)
+    assert found.target == "t"
     assert found.coef == gentle.fit(SMALL, target="t").coef
 
 

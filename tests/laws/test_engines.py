@@ -57,11 +57,11 @@ def rows(n=500, batch_rows=17):
     x = rng.normal(size=(n, 3)) * [1, 100, 1e-3] + [0, 1e4, 5]
     y = x @ [1, 0.5, 200] + rng.normal(size=n)
     source = Arrays(x, ("a", "b", "c"), {"y": y})
-    return Rows(source, learn_design(source, target="y"), batch_rows)
+    return Rows(source, learn_design(source, targets=("y",)), batch_rows)
 
 
 def numbers(opening):
-    triangle = opening.moments.triangle()
+    triangle = opening.sums.triangle()
     return np.concatenate(
         [[opening.tally.n_used], opening.sample.batch.rows, np.abs(triangle.r).ravel()]
     )

@@ -107,7 +107,7 @@ def score_numbers(it):
 
 
 def opening_numbers(it):
-    parts = [tally_numbers(it.tally), moments_numbers(it.moments), sample_numbers(it.sample)]
+    parts = [tally_numbers(it.tally), moments_numbers(it.sums), sample_numbers(it.sample)]
     return np.concatenate(parts)
 
 

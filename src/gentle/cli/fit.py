@@ -40,6 +40,33 @@ def fit(
     missing: Annotated[
         WhenMissing, typer.Option(help="Leave out rows with a missing value, or refuse them.")
     ] = WhenMissing.drop,
+    errors: Annotated[
+        str | None,
+        typer.Option(help="Standard errors: classical, HC0, HC1, HC2, HC3 or HAC.", metavar="KIND"),
+    ] = None,
+    cluster: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Clustered standard errors by this column; twice for two ways.", metavar="COLUMN"
+        ),
+    ] = None,
+    lags: Annotated[
+        int | None, typer.Option(help="How many neighbouring rows HAC looks at.")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="A column of precisions.", metavar="COLUMN")
+    ] = None,
+    frequencies: Annotated[
+        str | None, typer.Option(help="A column of counts.", metavar="COLUMN")
+    ] = None,
+    offset: Annotated[
+        str | None,
+        typer.Option(help="A column that is a known part of the target.", metavar="COLUMN"),
+    ] = None,
+    l2: Annotated[float, typer.Option(help="Strength of a ridge.")] = 0.0,
+    digits: Annotated[
+        float | None, typer.Option(help="Digits that every coefficient must be certified to have.")
+    ] = None,
     tol: Annotated[
         float, typer.Option(help="How near the descent must come, in standard errors.")
     ] = 1e-3,
@@ -58,6 +85,8 @@ def fit(
         gentle fit examples/longley.csv --target employed
 
         gentle fit sales.csv "log(price) ~ size + C(city)" --test 0.25
+
+        gentle fit sales.csv "price ~ size" --cluster city
     """
     from gentle.driver import Progress
     from gentle.errors import GentleError
@@ -80,6 +109,14 @@ def fit(
             formula,
             target=target,
             solver="sgd",
+            errors=errors,
+            cluster=tuple(cluster) if cluster else None,
+            lags=lags,
+            weights=weights,
+            frequencies=frequencies,
+            offset=offset,
+            l2=l2,
+            digits=digits,
             tol=tol,
             missing=missing.value,
             seed=seed,
@@ -87,8 +124,9 @@ def fit(
             shuffle=shuffle,
             watch=watch,
         )
-    for one in found.values() if isinstance(found, Fits) else (found,):
+    fits = list(found.values()) if isinstance(found, Fits) else [found]
+    for one in fits:
         console().print(summary(one))
-    if any(one.interrupted for one in (found.values() if isinstance(found, Fits) else (found,))):
+    if any(one.interrupted for one in fits):
         say("Interrupted: this is what the descent had reached.")
         raise typer.Exit(INTERRUPTED)

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from gentle._version import version
+from gentle.cli.certify import certify
 from gentle.cli.fit import fit
 from gentle.cli.terminal import plainly
 from gentle.cli.tour import tour
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 app.command()(plainly(tour))
 app.command()(plainly(fit))
+app.command()(plainly(certify))
 
 
 def _show_version(wanted: bool) -> None:
