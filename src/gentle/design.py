@@ -184,7 +184,7 @@ class Design:
                 columns[0][:, None] if len(columns) == 1 else np.stack(columns, 1),
                 None,
             )
-        own = dict.fromkeys((*self.columns, *self.target_columns))
+        own = list(dict.fromkeys((*self.columns, *self.target_columns)))
         frame = _with_levels(chunk, self.levels, where).select(own)
         x = self.encoder.encode_x(frame)
         return x, self.encoder.encode_y(frame), self.encoder.encode_low(frame, x)
