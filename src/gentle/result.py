@@ -23,7 +23,7 @@ from gentle.errors import GentleError, near
 from gentle.exact import Exact, Placing
 from gentle.formula import restrictions
 from gentle.inference import Contrast, Wald
-from gentle.meat import Sandwich
+from gentle.meat import Sandwich, positive
 from gentle.sources import Arrays, Source, open_source, with_columns
 from gentle.statistics import Moments, Score, Tally
 from gentle.verdict import Verdict
@@ -310,6 +310,7 @@ class Fit:
             raise GentleError(f"kind must be 'mean' or 'new', and is {kind!r}")
         source = self._prediction_rows(data, offset)
         value, square = np.full((2, source.height()), np.nan)
+        meat, _ = positive(self.sandwich.meat)
         size = rows_per_batch(len(self.names))
         for x, known, rows in self._features(source, size):
             seen, z = self.answer.fitted.see(x)
@@ -317,7 +318,7 @@ class Fit:
                 value[rows] = x @ self.slopes + self.intercept + known
             else:
                 value[rows] = seen[:, 0] + known
-            square[rows] = ((z @ self.sandwich.meat) * z).sum(axis=1)
+            square[rows] = ((z @ meat) * z).sum(axis=1)
         if interval is None:
             return value
         if self.l2:

@@ -6,6 +6,7 @@ Streaming, parts and workers follow from those two methods.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol, Self
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gentle.batch import Batch, Floats, Integers
+from gentle.batch import BATCH_NUMBERS, Batch, Floats, Integers
 from gentle.coordinates import Coordinates
 from gentle.errors import GentleError
 from gentle.losses import Loss
@@ -87,25 +88,25 @@ class Moments:
             return self
         x, y = batch.x.numpy(), batch.y.numpy()
         start = self if self.total else self._around(x, y)
-        p = x.shape[1]
-        z = np.empty((len(x), len(start.shift)))
+        p, q = x.shape[1], len(start.shift)
+        z = _scratch(len(x), q + 1)  # [z 1]: its cross-products have the sums in their last column
         with np.errstate(over="ignore"):
             np.subtract(x, start.shift[:p], out=z[:, :p])
-            np.subtract(y, start.shift[p:], out=z[:, p:])
+            np.subtract(y, start.shift[p:], out=z[:, p:q])
+        z[:, q] = 1.0
         if (start.unit != 1).any():
-            z *= start.unit
-        mass = None if batch.mass is None else batch.mass.numpy()
-        if mass is None:
-            total, first = float(len(z)), np.ones(len(z)) @ z
-        else:
-            total, first = float(mass.sum()), mass @ z
-            z *= np.sqrt(mass)[:, None]
+            z[:, :q] *= start.unit
+        total = float(len(z))
+        if (mass := batch.mass) is not None:
+            z *= mass.sqrt().numpy()[:, None]
+            total = float(mass.sum())
+        squares = z.T @ z
         return replace(
             start,
             n_rows=start.n_rows + batch.n_rows,
             total=start.total + total,
-            first=start.first + first,
-            second=start.second + z.T @ z,
+            first=start.first + squares[:q, q],
+            second=start.second + squares[:q, :q],
         )
 
     def merge(self, other: Moments) -> Moments:
@@ -447,6 +448,21 @@ def slope(
 def upper(rows: Floats) -> Floats:
     """R upper triangular with R'R = rows'rows, by Householder QR."""
     return np.asarray(np.linalg.qr(rows, mode="r"))
+
+
+def _scratch(rows: int, columns: int) -> Floats:
+    """Memory to work in, (rows, columns), which the next call in this thread takes again.
+
+    Fresh pages cost more than the arithmetic that is done in them.
+    """
+    size = rows * columns
+    held: Floats | None = getattr(_SCRATCH, "held", None)
+    if held is None or not size <= held.size <= 4 * max(size, BATCH_NUMBERS):
+        held = _SCRATCH.held = np.empty(size)
+    return held[:size].reshape(rows, columns)
+
+
+_SCRATCH = threading.local()
 
 
 def _around(batch: Batch) -> Coordinates:
