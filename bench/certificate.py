@@ -46,6 +46,7 @@ class Problem:
     l2: float = 0.0
     beside: Mapping[str, Floats] = field(default_factory=dict)  # weights, frequencies, offset
     batch_rows: int | None = None
+    method: str = "auto"
 
     @property
     def rows(self) -> Rows:
@@ -57,7 +58,7 @@ class Problem:
     def answers(self) -> Iterator[tuple[str, Exact]]:
         """Each way to know the minimiser."""
         rows = self.rows
-        polished = least_squares(rows, Choices(l2=self.l2))
+        polished = least_squares(rows, Choices(l2=self.l2, method=self.method))
         yield "polished", polished
         yield "triangle", solve(polished.problem)
         triangle = fold(Moments(), rows, parts=min(3, len(self.y))).triangle()
@@ -144,6 +145,7 @@ def draw(seed: int) -> Problem:
         maybe(0.3, 10.0 ** rng.uniform(-14, 2)),
         {part: values for part, values in beside.items() if rng.random() < 0.3},
         rng.choice([None, 1, 7]),
+        rng.choice(["auto", "qr"]),
     )
 
 

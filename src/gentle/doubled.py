@@ -41,6 +41,18 @@ class Doubled(NamedTuple):
         return Doubled(*two_sum(high, error + (self.high * factor.low + self.low * factor.high)))
 
 
+def total(terms: Doubled) -> Doubled:
+    """The sum of terms (m, ...) over the first axis, by pairs (Ogita, Rump and Oishi 2005)."""
+    high, low = terms
+    while len(high) > 1:
+        half, odd = divmod(len(high), 2)
+        both, error = two_sum(high[:half], high[half : 2 * half])
+        error += low[:half] + low[half : 2 * half]
+        high = np.concatenate([both, high[-1:]]) if odd else both
+        low = np.concatenate([error, low[-1:]]) if odd else error
+    return Doubled(*two_sum(high[0], low[0]))
+
+
 def doubled(values: Floats) -> Doubled:
     """Float64 numbers, which lack nothing."""
     return Doubled(values, np.zeros_like(values))
@@ -113,11 +125,6 @@ def cut(matrix: Floats) -> Sliced:
     return Sliced(exponents, tuple(slices), bits)
 
 
-def product(left: Floats, right: Doubled) -> Doubled:
-    """left (m, n) times right (n, k) in double-double."""
-    return cut(left).times(right)
-
-
 def _product(
     slices: Sequence[Floats],
     bits: int,
@@ -128,19 +135,15 @@ def _product(
     m, k = len(slices[0]), right.high.shape[1]
     exponents = _exponents(right.high)
     own = BITS - bits - _log2(len(right.high))
-    scaled = [part * np.exp2(-exponents) for part in right]
-    pieces = list(_pieces(scaled, own, enough))
-    high, low = np.zeros((m, k)), np.zeros((m, k))
+    pieces = list(_pieces([part * np.exp2(-exponents) for part in right], own, enough))
+    parts = [np.zeros((1, m, k))]
     for at, left in enumerate(slices):
         near = [piece for place, piece in pieces if bits * at + own * place < enough]
-        if not near:
-            break
-        parts = left @ np.hstack(near)
-        for start in range(0, parts.shape[1], k):
-            high, error = two_sum(high, parts[:, start : start + k])
-            low += error
-    high, low = two_sum(high, low)
-    return Doubled(high * np.exp2(exponents), low * np.exp2(exponents))
+        if near:
+            parts.append((left @ np.hstack(near)).reshape(m, -1, k).swapaxes(0, 1))
+    terms = np.concatenate(parts)
+    found = total(Doubled(terms, np.zeros_like(terms)))
+    return Doubled(*(part * np.exp2(exponents) for part in found))
 
 
 def _pieces(parts: list[Floats], bits: int, enough: int) -> Iterator[tuple[int, Floats]]:

@@ -12,15 +12,14 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import solve_triangular
 
 from gentle.batch import Floats, Integers
-from gentle.doubled import Doubled, cut, doubled, product, two_product
+from gentle.doubled import Doubled, doubled, total, two_product
 from gentle.engines import Divisible, Engine, fold
 from gentle.fitted import Fitted
 from gentle.problem import Quadratic
 from gentle.refinement import Refinement, orthonormal
-from gentle.statistics import EPSILON
+from gentle.statistics import EPSILON, solve_upper
 
 MOST_PASSES = 6  # of a polish: two are the rule
 SETTLED = 0.25  # a basis this near to orthonormal needs no second look
@@ -122,7 +121,7 @@ class Exact:
         centred = apart.copy()
         if self.fitted.intercept:
             centred[0] += self.fitted.centre @ apart[1:]
-        moved = solve_triangular(self.fitted.root, centred)
+        moved = solve_upper(self.fitted.root, centred)
         return float(moved @ moved) / (2 * self.total)
 
 
@@ -176,7 +175,7 @@ def polish(exact: Exact, rows: Divisible, engine: Engine | None = None) -> Exact
             basis = _uncentred(fitted, doubled(root))
             settled = bool(np.abs(gram - np.eye(len(gram))).max(initial=0.0) < SETTLED)
         slope = seen.gradient.minus(_penalty_gradient(exact, b))
-        along = cut(basis.high).transposed_times(slope).high + basis.low.T @ slope.high
+        along = _through(basis, slope)
         coef = coef.plus(doubled(root @ along))
         removed = (along**2).sum(axis=0)
         lengths = np.linalg.norm(basis.high, axis=1)[:, None]
@@ -260,10 +259,18 @@ def _uncentred(fitted: Fitted, centred: Doubled) -> Doubled:
     """Coefficients on [1 x] of those about the centre, (q, k)."""
     if not fitted.intercept:
         return centred
-    constant = product(np.concatenate([[1.0], -fitted.centre])[None, :], centred)
+    shift = doubled(np.concatenate([[1.0], -fitted.centre])[:, None])
+    constant = total(centred.times(shift))
     return Doubled(
-        *(np.vstack([top, rest[1:]]) for top, rest in zip(constant, centred, strict=True))
+        *(np.vstack([top[None, :], rest[1:]]) for top, rest in zip(constant, centred, strict=True))
     )
+
+
+def _through(basis: Doubled, slope: Doubled) -> Floats:
+    """B'g, (q, k): where steps are small it nearly cancels, so that its terms are double-double."""
+    columns = Doubled(*(part[:, :, None] for part in basis))
+    terms = columns.times(Doubled(*(part[:, None, :] for part in slope)))
+    return total(terms).high
 
 
 def _penalty_gram(exact: Exact, root: Floats) -> Floats:

@@ -17,7 +17,6 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from scipy.linalg import solve_triangular
 from torch import Tensor
 
 from gentle.batch import Batch, Floats
@@ -25,7 +24,7 @@ from gentle.coordinates import Coordinates
 from gentle.engines import Divisible, Engine, fold
 from gentle.losses import Loss
 from gentle.penalties import Ridge
-from gentle.statistics import EPSILON, Slope, Triangle, slope, upper
+from gentle.statistics import EPSILON, Slope, Triangle, slope, solve_upper, upper
 
 HARDLY_SEEN = (
     1e-2  # of a column's mean square: less of it in a sample says nothing of its curvature
@@ -50,8 +49,8 @@ class Curvature:
 
     def solve(self, gradient: Floats) -> Floats:
         """H^-1 g, (q, k): the distance to the minimiser where the curvature is all there is."""
-        half = solve_triangular(self.r, gradient, trans="T")
-        return np.asarray(solve_triangular(self.r, half))
+        half = solve_upper(self.r, gradient, transposed=True)
+        return solve_upper(self.r, half)
 
 
 class Problem(Protocol):
@@ -122,17 +121,17 @@ class Quadratic:
 
     def distance(self, theta: Floats) -> Floats:
         """theta minus the minimiser, (q, k): H^-1 g, without forming g."""
-        return np.asarray(solve_triangular(self.factor, self.factor @ theta - self.rhs))
+        return solve_upper(self.factor, self.factor @ theta - self.rhs)
 
     @cached_property
     def minimiser(self) -> Floats:
         """The exact answer, (q, k)."""
-        return np.asarray(solve_triangular(self.factor, self.rhs))
+        return solve_upper(self.factor, self.rhs)
 
     @cached_property
     def inverse_root(self) -> Floats:
         """factor^-1, (q, q): times its transpose it is H^-1 / W."""
-        return np.asarray(solve_triangular(self.factor, np.eye(len(self.factor))))
+        return solve_upper(self.factor, np.eye(len(self.factor)))
 
     @property
     def rss(self) -> Floats:
@@ -320,7 +319,7 @@ def _independent(r: Floats, tolerance: Floats) -> tuple[list[int], list[Relation
             else:
                 missed[column] = length
     stack = upper(r[:, [*kept, *missed]])
-    by = solve_triangular(stack[: len(kept), : len(kept)], stack[: len(kept), len(kept) :])
+    by = solve_upper(stack[: len(kept), : len(kept)], stack[: len(kept), len(kept) :])
     explained = []
     for at, (column, length) in enumerate(missed.items()):
         weights = np.zeros(n)

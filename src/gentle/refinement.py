@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy.linalg import solve_triangular
 
 from gentle.batch import Batch, Floats, Integers
 from gentle.doubled import BITS, Doubled, Sliced, cut, doubled, two_sum
+from gentle.statistics import solve_upper
 
 BLOCK_NUMBERS = 2**15  # float64 numbers worked on at a time: their slices stay in a core's cache
 SPARE_BITS = 6
@@ -104,10 +104,10 @@ class Refinement:
 def orthonormal(gram: Floats) -> Floats | None:
     """T upper with T'gram T = I; None where the gram is singular to rounding."""
     try:
-        root = np.linalg.cholesky(gram)
+        root = np.asarray(np.linalg.cholesky(gram))
     except np.linalg.LinAlgError:
         return None
-    return np.asarray(solve_triangular(root.T, np.eye(len(root))))
+    return solve_upper(root.T, np.eye(len(root)))
 
 
 def _mass(batch: Batch) -> Doubled | None:

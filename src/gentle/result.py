@@ -10,7 +10,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from scipy.linalg import solve_triangular
 
 from gentle import inference
 from gentle.batch import Floats, rows_per_batch
@@ -25,7 +24,7 @@ from gentle.formula import restrictions
 from gentle.inference import Contrast, Wald
 from gentle.meat import Sandwich, positive
 from gentle.sources import Arrays, Source, open_source, with_columns
-from gentle.statistics import Moments, Score, Tally
+from gentle.statistics import Moments, Score, Tally, solve_upper
 from gentle.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -162,7 +161,7 @@ class Fit:
         """
         first = int(self.design.intercept)
         fitted = self.answer.fitted
-        slopes = solve_triangular(fitted.root[first:, first:], fitted.coef[first:, 0])
+        slopes = solve_upper(fitted.root[first:, first:], fitted.coef[first:, 0])
         return inference.wald(slopes, self.sandwich.meat[first:, first:], self.df)
 
     # The fit as a whole

@@ -13,6 +13,7 @@ from typing import Protocol, Self
 
 import numpy as np
 import torch
+from scipy.linalg.lapack import dtrtrs
 from torch import Tensor
 
 from gentle.batch import BATCH_NUMBERS, Batch, Floats, Integers
@@ -484,6 +485,19 @@ def _share_left(before: Floats, after: Floats) -> float:
     filled = values > 64 * len(values) * EPSILON
     turn = vectors[:, filled] / np.sqrt(values[filled]) / size[:, None]
     return float(np.linalg.eigvalsh(turn.T @ after @ turn).min(initial=1.0))
+
+
+def solve_upper(r: Floats, right: Floats, *, transposed: bool = False) -> Floats:
+    """R^-1 right, or R^-T right, for R upper triangular (q, q) and right (q,) or (q, k).
+
+    Straight to LAPACK: the checks of the usual door take longer than a small solve.
+    """
+    if not right.size:
+        return right.copy()
+    found, info = dtrtrs(r, right, trans=int(transposed))
+    if info:
+        raise np.linalg.LinAlgError(f"the triangle has a zero in row {info}")
+    return np.asarray(found)
 
 
 def _root(matrix: Floats) -> Floats:

@@ -1,5 +1,7 @@
 """Laws of formulas: a formula is data; nothing of it runs but columns, operators and known functions."""
 
+from fractions import Fraction
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -152,7 +154,12 @@ NO_FORMULA = [
     "a + b",
     "y ~ a ~ b",
     "y ~ a | b",
-    "y + a ~ b",
+    "y + g ~ b",
+    "y + b ~ b",
+    "y + C(n) ~ b",
+    "poly(y, 2) ~ b",
+    "1 + y ~ b",
+    "1 ~ b",
     "y ~ (a",
     "y ~ a)",
     "y ~ a +",
@@ -242,6 +249,8 @@ ALLOWED = [
     "y ~ log(a) : b",
     "y ~ poly(a, 2)",
     "y ~ poly(a, degree=3)",
+    "y ~ poly(a, 3, raw=True)",
+    "y ~ poly(`two words`, 2, raw=True) + I(a**4)",
     "y ~ center(a)",
     "y ~ scale(a)",
     "y ~ standardize(a)",
@@ -291,6 +300,36 @@ def test_a_formula_in_batches_is_the_formula_of_the_whole(text, size):
 
 
 @pytest.mark.parametrize(
+    ("text", "powers"),
+    [
+        ("y ~ I(a**2) + a + I(a**7)", {"I(a ** 2)": 2, "I(a ** 7)": 7}),
+        ("y ~ poly(a, 4, raw=True)", {f"poly(a, 4, raw=True)[{k}]": k for k in range(2, 5)}),
+        ("y ~ 0 + b + I(a**10) + C(g)", {"I(a ** 10)": 10}),
+    ],
+)
+def test_a_power_and_what_it_lacks_are_the_exact_power(text, powers):
+    source = Frame(frame())
+    design = learn_design(source, text)
+    (batch,) = Rows(source, design, N)
+    x, low, a = batch.x.numpy(), batch.low.numpy(), source.frame["a"].to_list()
+    for place, name in enumerate(design.names):
+        if name not in powers:
+            assert not low[:, place].any()
+            continue
+        for row in range(N):
+            exact = Fraction(a[row]) ** powers[name]
+            found = Fraction(x[row, place]) + Fraction(low[row, place])
+            assert abs(found - exact) <= exact / 2**95
+    assert low.any()
+
+
+@pytest.mark.parametrize("text", ["y ~ a", "y ~ I(a**0.5)", "y ~ I(a**-1)", "y ~ log(a):b", "y ~ 1"])
+def test_what_is_no_whole_power_lacks_nothing(text):
+    source = Frame(frame())
+    assert all(batch.low is None for batch in Rows(source, learn_design(source, text)))
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "y ~ a",
@@ -311,6 +350,56 @@ def test_predictions_use_the_state_of_the_fit(text):
     x, y = rows(text)
     np.testing.assert_allclose(whole, x @ found.slopes + found.intercept, rtol=1e-12)
     assert ((y[:, 0] - whole) ** 2).sum() == pytest.approx(found.rss, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("left", "targets"),
+    [
+        ("y + a", ("y", "a")),
+        ("log(y) + a", ("log(y)", "a")),
+        ("y + I(a * y) + `two words`", ("y", "I(a * y)", "two words")),
+        ("scale(y) + y", ("scale(y)", "y")),
+    ],
+)
+@pytest.mark.parametrize("right", ["b", "b + C(g) - 1", "poly(b, 2) * h", "1"])
+def test_several_targets_are_a_fit_of_each(left, targets, right):
+    table = frame()
+    found = gentle.fit(table, f"{left} ~ {right}")
+    assert isinstance(found, gentle.Fits)
+    assert tuple(found) == targets
+    for term, target in zip(left.split(" + "), targets, strict=True):
+        alone = gentle.fit(table, f"{term} ~ {right}")
+        assert alone.target == found[target].target == target
+        assert found[target].names == alone.names
+        np.testing.assert_allclose(found[target].values, alone.values, rtol=1e-13)
+        np.testing.assert_allclose(
+            list(found[target].std_errors.values()), list(alone.std_errors.values()), rtol=1e-12
+        )
+    assert found.predict(table).shape == (N, len(targets))
+
+
+def test_a_target_that_is_named_twice_is_one():
+    assert gentle.fit(frame(), "y + y ~ a").coef == gentle.fit(frame(), "y ~ a").coef
+
+
+def test_a_sum_in_braces_is_one_target():
+    found = gentle.fit(frame(), "{y + a} ~ b")
+    assert found.target == "y + a"
+    both = gentle.fit(frame(), "y + a ~ b")
+    np.testing.assert_allclose(found.values, both["y"].values + both["a"].values, rtol=1e-13)
+
+
+def test_all_other_columns_are_no_target():
+    names = gentle.fit(frame(), "y + a ~ .")["y"].names
+    assert "y" not in names
+    assert "a" not in names
+
+
+def test_a_row_without_one_of_the_targets_is_left_out_for_all():
+    table = frame().with_columns(a=pl.when(pl.int_range(pl.len()) == 3).then(None).otherwise("a"))
+    found = gentle.fit(table, "y + a ~ b")
+    assert found["y"].tally.missing == found["a"].tally.missing == {"a": 1}
+    assert found["y"].n_rows == N - 1
 
 
 def test_a_level_that_the_fit_did_not_see_is_refused():

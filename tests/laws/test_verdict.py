@@ -1,5 +1,6 @@
-"""Laws of the verdict: a cause that was planted is named, with its culprits; what cannot be known is not guessed."""
+"""Laws of the verdict: a planted cause is named with its culprits, and what cannot be known is not guessed."""
 
+import re
 import warnings
 
 import numpy as np
@@ -92,8 +93,8 @@ def ran_away(seed):
     rate = 2 * rng.uniform(1.1, 3)
     coef, losses = descended(x, y, rate=rate, iterations=int(rng.choice([50, 200, 3000])))
     if seed % 2:
-        return gentle.certify(coef, (x, y), losses=losses).verdict, ("too large",)
-    return gentle.fit((x, y)).compare(gentle.Claim(coef, losses=losses)), ("too large",)
+        return gentle.certify(coef, (x, y), losses=losses).verdict, ("steps", "too large")
+    return gentle.fit((x, y)).compare(gentle.Claim(coef, losses=losses)), ("steps", "too large")
 
 
 def ran_out_of_numbers(seed):
@@ -101,7 +102,7 @@ def ran_out_of_numbers(seed):
     coef, losses = descended(x, y, rate=2 * rng.uniform(1.5, 3), iterations=5000)
     assert not np.isfinite(losses[-1])
     bare = [coef, np.full_like(coef, np.nan), np.where(np.arange(len(coef)) % 2, np.inf, -np.inf)]
-    return gentle.certify(bare[seed % 3], (x, y), losses=losses).verdict, ("too large",)
+    return gentle.certify(bare[seed % 3], (x, y), losses=losses).verdict, ("steps", "too large")
 
 
 def with_copy(seed):
@@ -141,10 +142,10 @@ def shared_bare(seed):
 
 def shared_descent(seed):
     """A descent that has come to the minimum shares the effect as its start and its units have it."""
-    rng, x, y = problem(seed, p=2)
+    _, x, y = problem(seed, p=2)
     x = (x - x.mean(axis=0)) / x.std(axis=0)
     x = np.column_stack([x, x[:, 0]])
-    coef, losses = descended(x, y, rate=1, iterations=2000)
+    coef, losses = descended(x, y, rate=1, iterations=500)
     claim = gentle.Claim(coef, n_rows=len(y), l2=0.0, converged=True, losses=losses)
     return gentle.fit((x, y), names=["a", "b", "twin"]).compare(claim), ("twin", "a")
 
@@ -176,19 +177,18 @@ def constant_claim(seed):
 
 
 def twins(seed, *, apart, noise):
-    """Two columns that differ by a share of their spread, among others that do not care."""
-    rng, x, y = problem(seed, p=4, noise=noise)
-    x = (x - x.mean(axis=0)) / x.std(axis=0)
-    x[:, 2] = x[:, 0] + apart * rng.standard_normal(len(x))
-    size = y.std()
-    y = y / size
-    y = y + x[:, 0] + x[:, 2]
-    return x, y, ["left", "other", "right", "another"]
+    """(x, y, names): two columns that differ by little of their spread, among two that do not care."""
+    rng = np.random.default_rng(seed)
+    n = int(10 ** rng.uniform(np.log10(30), np.log10(800)))
+    x = rng.standard_normal((n, 4))
+    x[:, 2] = x[:, 0] + 10 ** rng.uniform(*apart) * rng.standard_normal(n)
+    y = 1 + x @ rng.uniform(0.5, 2, 4) + 10 ** rng.uniform(*noise) * rng.standard_normal(n)
+    return x, y, ["left", "free", "right", "loose"]
 
 
 def collinear_single(seed):
     """Normal equations in float32."""
-    x, y, names = twins(seed, apart=3e-3, noise=(-3, -1))
+    x, y, names = twins(seed, apart=(-3.5, -2.8), noise=(-3, -1))
     a, b = ones(x).astype(np.float32), y.astype(np.float32)
     coef = np.linalg.solve(a.T @ a, a.T @ b).astype(float)
     claim = gentle.Claim(coef, n_rows=len(y), l2=0.0, converged=True)
@@ -197,7 +197,7 @@ def collinear_single(seed):
 
 def collinear_double(seed):
     """Normal equations in float64: half of the digits are lost in forming them."""
-    x, y, names = twins(seed, apart=1e-7, noise=(-6, -4))
+    x, y, names = twins(seed, apart=(-7.3, -6.8), noise=(-7, -5.5))
     a = ones(x)
     coef = np.linalg.solve(a.T @ a, a.T @ y)
     claim = gentle.Claim(coef, n_rows=len(y), l2=0.0, converged=True)
@@ -205,9 +205,10 @@ def collinear_double(seed):
 
 
 def collinear_plateau(seed):
-    """A descent whose rule said that it had converged: its loss did not fall any more."""
-    x, y, names = twins(seed, apart=1e-4, noise=(-2, 0.5))
-    coef, losses = descended(x, y, rate=1, iterations=400)
+    """A descent whose own rule said that it had converged: its loss did not fall any more."""
+    x, y, names = twins(seed, apart=(-4.5, -3.5), noise=(-2, 0.5))
+    coef, losses = descended(x, y, rate=1, iterations=500)
+    assert losses[-2] - losses[-1] <= 1e-9 * losses[0]
     claim = gentle.Claim(coef, n_rows=len(y), l2=0.0, converged=True, losses=losses)
     return gentle.fit((x, y), names=names).compare(claim), ("left", "right")
 
@@ -216,7 +217,7 @@ def ridge_in_one(seed):
     rng, x, y = problem(seed)
     l2 = float(f"{10 ** rng.uniform(-4, 1):.3g}")
     verdict = either(gentle.fit((x, y)), gentle.fit((x, y), l2=l2), seed)
-    return verdict, ("ridge", "l2 = 0 ", f"{l2:g}")
+    return verdict, ("ridge", "0", f"{l2:g}")
 
 
 def ridge_in_both(seed):
@@ -292,7 +293,7 @@ def single_frame(seed):
 def weights_in_one(seed):
     rng, x, y = problem(seed)
     weights = 10 ** rng.uniform(-1, 1, len(y))
-    return either(gentle.fit((x, y)), gentle.fit((x, y), weights=weights), seed), ("weight",)
+    return either(gentle.fit((x, y)), gentle.fit((x, y), weights=weights), seed), ("rows",)
 
 
 def weights_wrong(seed):
@@ -301,7 +302,7 @@ def weights_wrong(seed):
     sd = 10 ** rng.uniform(-1, 1, len(y))
     wrong = (sd, sd**2, 1 / sd, np.ones(len(y)))[seed % 4]
     one, two = gentle.fit((x, y), weights=1 / sd**2), gentle.fit((x, y), weights=wrong)
-    return either(one, two, seed), ("weight",)
+    return either(one, two, seed), ("rows",)
 
 
 def weights_out_of_order(seed):
@@ -309,7 +310,7 @@ def weights_out_of_order(seed):
     rng, x, y = problem(seed)
     weights = 10 ** rng.uniform(-1, 1, len(y))
     one, two = (gentle.fit((x, y), weights=w) for w in (weights, np.sort(weights)))
-    return either(one, two, seed), ("weight",)
+    return either(one, two, seed), ("rows",)
 
 
 def shifted_far(seed):
@@ -360,6 +361,11 @@ ALL = [
 ]
 
 
+def says(verdict, word):
+    """Whether the sentence has the word, or the number, by itself."""
+    return re.search(rf"(?<![\w.]){re.escape(word)}(?!\w|[.]\d)", verdict.sentence)
+
+
 @pytest.mark.parametrize(("cause", "plant"), ALL)
 def test_a_planted_cause_is_named_with_its_culprits(cause, plant):
     verdicts = [plant(seed) for seed in SEEDS]
@@ -367,40 +373,43 @@ def test_a_planted_cause_is_named_with_its_culprits(cause, plant):
     assert len(wrong) <= (1 - NAMED) * len(SEEDS), wrong
     for found, culprits in verdicts:
         if found.cause == cause:
-            assert [it for it in culprits if it not in found.sentence] == [], found.sentence
+            assert [it for it in culprits if not says(found, it)] == [], found.sentence
             assert not found.agrees
             assert found.sentence.endswith(".")
             assert found.sentence.count("\n") == 0
 
 
 def test_columns_that_do_no_harm_are_not_named():
-    for plant in PLANTED["collinear"]:
-        for seed in SEEDS:
-            found, _ = plant(seed)
-            if found.cause == "collinear":
-                assert "other'" not in found.sentence, found.sentence
+    verdicts = [plant(seed)[0] for plant in PLANTED["collinear"] for seed in range(20)]
+    named = [found for found in verdicts if found.cause == "collinear"]
+    assert named
+    assert [found for found in named if says(found, "free") or says(found, "loose")] == []
 
 
 # Bare coefficients
 
 
+def linear(x, y, weights=1.0):
+    """Least squares by numpy: scikit-learn's LinearRegression drops columns of small units."""
+    root = np.sqrt(weights * np.ones(len(y)))
+    return np.linalg.lstsq(ones(x) * root[:, None], y * root)[0]
+
+
 def bare_ridge(seed):
     rng, x, y = problem(seed)
-    unit = LinearRegression().fit(x, y)
     strength = 10 ** rng.uniform(-2, 1) * len(y) * x.var(axis=0).max()
-    assert unit.coef_.any()
     return Ridge(alpha=strength).fit(x, y), x, y
 
 
 def bare_rows(seed):
     rng, x, y = problem(seed)
     some = rng.permutation(len(y))[: int(0.8 * len(y))]
-    return LinearRegression().fit(x[some], y[some]), x, y
+    return linear(x[some], y[some]), x, y
 
 
 def bare_weights(seed):
     rng, x, y = problem(seed)
-    return LinearRegression().fit(x, y, sample_weight=rng.uniform(0.1, 10, len(y))), x, y
+    return linear(x, y, rng.uniform(0.1, 10, len(y))), x, y
 
 
 def bare_stopped(seed):
@@ -410,12 +419,10 @@ def bare_stopped(seed):
 
 def bare_target(seed):
     _, x, y = problem(seed)
-    return LinearRegression().fit(x, 2 * y + y.std()), x, y
+    return linear(x, 2 * y + y.std()), x, y
 
 
-@pytest.mark.parametrize(
-    "plant", [bare_ridge, bare_rows, bare_weights, bare_stopped, bare_target]
-)
+@pytest.mark.parametrize("plant", [bare_ridge, bare_rows, bare_weights, bare_stopped, bare_target])
 def test_what_bare_coefficients_cannot_tell_is_another_objective_or_other_rows(plant):
     wrong = {}
     for seed in SEEDS:
@@ -425,7 +432,7 @@ def test_what_bare_coefficients_cannot_tell_is_another_objective_or_other_rows(p
             wrong[seed] = found.cause
             continue
         assert not found.agrees
-        assert __import__("re").search(ELSEWHERE, found.sentence), found.sentence
+        assert re.search(ELSEWHERE, found.sentence), found.sentence
     assert len(wrong) <= (1 - NAMED) * len(SEEDS), wrong
 
 
@@ -474,9 +481,19 @@ def test_two_answers_to_one_question_agree(way):
 def test_other_libraries_agree():
     for seed in range(20):
         _, x, y = problem(seed)
-        lstsq = np.linalg.lstsq(ones(x), y)[0]
-        sgd = gentle.fit((x, y), solver="sgd")
-        for coef in (LinearRegression().fit(x, y), sm.OLS(y, ones(x)).fit(), lstsq, sgd):
+        x = x / x.std(axis=0)
+        module = torch.nn.Linear(x.shape[1], 1, dtype=torch.float64)
+        constant, *slopes = linear(x, y)
+        with torch.no_grad():
+            module.weight.copy_(torch.tensor([slopes]))
+            module.bias.fill_(constant)
+        for coef in (
+            LinearRegression().fit(x, y),
+            sm.OLS(y, ones(x)).fit(),
+            np.array([constant, *slopes]),
+            module,
+            gentle.fit((x, y), solver="sgd"),
+        ):
             assert gentle.certify(coef, (x, y)).verdict.cause == "agree"
 
 
@@ -506,7 +523,7 @@ def test_a_missing_coefficient_does_not_agree_because_the_exact_one_is_zero():
     x = np.array([[-1.0, -1], [-1, 1], [1, -1], [1, 1]] * 5)
     y = 2 * x[:, 0] + np.array([1.0, -1, -1, 1] * 5)
     check = gentle.certify([0.0, 2.0, np.nan], (x, y))
-    assert check.fit.values[2] == 0
+    assert abs(check.fit.values[2]) < 1e-12
     assert not check.verdict.agrees
 
 
@@ -518,6 +535,50 @@ def test_numbers_too_large_to_square_are_told_without_a_warning():
             warnings.simplefilter("error")
             found = gentle.certify(coef, (x, y), losses=[1.0, size]).verdict
         assert found.cause == "step too large"
+
+
+def test_an_answer_that_is_right_has_not_run_away():
+    """A warm start: the first loss is the least, and the last is above it by rounding or a minibatch."""
+    _, x, y = problem(6)
+    fit = gentle.fit((x, y))
+    for last in (1 + 1e-15, 1.01):
+        assert fit.compare(gentle.Claim(fit.values, losses=[1.0, last])).cause == "agree"
+
+
+def test_all_columns_that_were_shifted_are_named():
+    for seed in range(10):
+        _, x, y = problem(seed)
+        far = x + 1000 * x.std(axis=0) * (np.arange(x.shape[1]) < 2)
+        found = gentle.fit((x, y)).compare(gentle.fit((far, y)))
+        assert found.cause == "shifted"
+        assert says(found, "x1"), found.sentence
+        assert says(found, "x2"), found.sentence
+
+
+def test_a_shift_is_seen_whichever_way_the_fits_went():
+    _, x, y = problem(7)
+    one, two = (gentle.fit((columns, y), method="qr") for columns in (x, x + 1e6))
+    assert one.compare(two).cause == "shifted"
+
+
+def told(one, two):
+    """The verdict, or why there is none."""
+    try:
+        return str(one.compare(two))
+    except GentleError as refusal:
+        return str(refusal)
+
+
+def test_other_targets_are_told_apart():
+    _, x, y = problem(7)
+    one, two = (gentle.fit((x, pl.Series(name, y + k))) for k, name in enumerate(("cost", "price")))
+    assert "price" in told(one, two)
+
+
+def test_columns_in_another_order_are_the_same_columns():
+    _, x, y = problem(8, p=2)
+    frame = pl.DataFrame({"a": x[:, 0], "b": x[:, 1], "y": y})
+    assert "agree" in told(gentle.fit(frame, "y ~ a + b"), gentle.fit(frame, "y ~ b + a"))
 
 
 def test_a_fit_without_a_constant_whose_first_column_was_left_out_agrees_with_itself():
@@ -533,11 +594,7 @@ def test_rounding_is_not_taken_for_another_question():
     for seed in range(10):
         _, x, y = problem(seed)
         fit = gentle.fit((x, y), tol=1e-15)
-        assert fit.compare(fit).cause != "other"
-        assert gentle.certify(np.linalg.lstsq(ones(x), y)[0], (x, y), tol=1e-15).verdict.cause not in (
-            "other",
-            "not converged",
-        )
+        assert fit.compare(fit).cause not in ("other", "not converged", "collinear")
 
 
 def test_a_column_that_only_one_fit_has_is_refused_by_name():

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.linalg import solve_triangular
 from torch import Tensor
 
 from gentle.batch import Batch, Floats
 from gentle.problem import Curvature, Point, Streamed
 from gentle.solvers.state import State
+from gentle.statistics import solve_upper
 
 FAR = 8.0  # lengths of a direction beyond which a second look is worth its pass
 MEMORY = 32  # directions that a new one is made conjugate to: rounding undoes fewer
@@ -85,7 +85,7 @@ def _stable_step(problem: Streamed, curvature: Curvature, size: int) -> float:
     Weights are left aside: `_bounded` answers for them.
     """
     u, _ = problem.coordinates.apply(problem.sample)
-    w = solve_triangular(curvature.r, u.numpy().T, trans="T").T  # (m, q)
+    w = solve_upper(curvature.r, u.numpy().T, transposed=True).T  # (m, q)
     fourth = w.T @ (w * (w**2).sum(axis=1, keepdims=True)) / len(w)
     largest = float(np.linalg.eigvalsh(fourth)[-1]) if len(fourth) else 0.0
     return 1 / (1 + (largest - 1) / size) if largest > 1 else 1.0
