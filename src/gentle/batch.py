@@ -15,11 +15,12 @@ Labels = npt.NDArray[np.generic]  # integers, floats or text
 
 INTERCEPT = "Intercept"  # what the constant is called, here and in formulas
 BATCH_NUMBERS = 2**20  # float64 numbers in a batch: 8 MiB, enough that threads are worth starting
+LEAST_ROWS = 4096  # in a batch as wide as that or wider: a factor of few rows costs as one of many
 
 
 def rows_per_batch(columns: int) -> int:
     """How many rows of so many columns make a batch."""
-    return max(1, BATCH_NUMBERS // max(1, columns))
+    return max(1, BATCH_NUMBERS // max(1, columns), min(columns, LEAST_ROWS))
 
 
 @dataclass(frozen=True)

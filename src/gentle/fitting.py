@@ -12,6 +12,7 @@ import numpy as np
 from gentle.batch import INTERCEPT, Batch
 from gentle.certificate import certify
 from gentle.choices import DESCENTS, Choices
+from gentle.coordinates import Coordinates
 from gentle.design import Design, Held, Missing, Rows, learn_design
 from gentle.driver import Outcome, Progress, drive
 from gentle.engines import Divisible, fold
@@ -234,9 +235,8 @@ def least_squares(rows: Rows, choices: Choices | None = None) -> Exact:
 def from_moments(one: Fit, moments: Moments, tally: Tally) -> Fit:
     """A fit like `one` of other rows, of which only the moments are there."""
     choices = replace(one.choices, solver="exact", errors="classical", lags=None, digits=None)
-    triangle = moments.triangle()
-    _check_sizes(triangle, one.design)
-    problem = reduce(triangle, intercept=one.design.intercept, l2=choices.l2)
+    _check_sizes(moments.coordinates, moments.total, one.design)
+    problem = reduce(moments.triangle(), intercept=one.design.intercept, l2=choices.l2)
     exact = solve(problem)
     placing = _placing(exact, problem, None, choices.rank, names=one.design.names)
     opening = Opening(tally, moments, None)
@@ -343,21 +343,26 @@ def _held(rows: Rows) -> Rows | Held:
 
 def _reduced(opening: Opening, rows: Divisible, design: Design, choices: Choices) -> Quadratic:
     """From the cross-products, or where these lose too many digits from the rows, read again."""
-    triangle = opening.sums.triangle()
-    _check_sizes(triangle, design)
-    near = distinctness(triangle, intercept=design.intercept).min(initial=1.0) < DISTINCT
-    if triangle.squared and near:
-        triangle = fold(Triangle.zero(triangle.coordinates), rows)
+    sums = opening.sums if isinstance(opening.sums, Moments) else opening.sums.triangle()
+    _check_sizes(sums.coordinates, sums.total, design)
+    triangle = sums if isinstance(sums, Triangle) else sums.definite_triangle()
+    if triangle is None or (triangle.squared and _too_near(triangle, design)):
+        triangle = fold(Triangle.zero(sums.coordinates), rows)
     return reduce(triangle, intercept=design.intercept, l2=choices.l2)
 
 
-def _check_sizes(triangle: Triangle, design: Design) -> None:
+def _too_near(triangle: Triangle, design: Design) -> bool:
+    """Whether some column is so near to the span of others that its cross-products say too little."""
+    near = distinctness(triangle, intercept=design.intercept)
+    return bool(near.min(initial=1.0) < DISTINCT)
+
+
+def _check_sizes(units: Coordinates, total: float, design: Design) -> None:
     """Raises GentleError for numbers whose squares float64 cannot hold."""
-    units = triangle.coordinates
     sizes = dict(zip(design.names, zip(units.centre, units.scale, strict=True), strict=True))
     targets = zip(units.target_centre, units.target_scale, strict=True)
     sizes |= dict(zip(design.targets, targets, strict=True))
-    sizes["the sum of the weights"] = (0.0, triangle.total)
+    sizes["the sum of the weights"] = (0.0, total)
     for name, (centre, scale) in sizes.items():
         if not (1 / LARGEST <= scale <= LARGEST and abs(centre) <= LARGEST):
             size = max(abs(centre), scale)

@@ -194,27 +194,33 @@ def reduce(triangle: Triangle, *, intercept: bool, l2: float) -> Quadratic:
     coordinates = replace(triangle.coordinates, intercept=intercept)
     first = 0 if intercept else 1  # of the triangle's columns
     p, n = len(coordinates.scale), 1 + len(coordinates.scale)
-    r = np.vstack([triangle.r, _penalty_rows(triangle, l2)])
-    r = upper(r[:, first:])
+    r = triangle.r
+    if l2 or first:
+        r = upper(np.vstack([r, _penalty_rows(triangle, l2)])[:, first:])
     n -= first
 
     unit = np.sqrt(triangle.total)
     own = (
         32 * EPSILON * np.abs(old.centre) / coordinates.scale
     )  # rounding of the column's own values
-    tolerance = triangle.resolution + np.concatenate([np.zeros(n - p), own])
-    kept, relations = _independent(r[:, :n] / unit, tolerance)
+    resolution = triangle.resolution * np.sqrt(1 + n / 64)
+    tolerance = resolution + np.concatenate([np.zeros(n - p), own])
+    most = n if l2 else int(min(n, triangle.n_rows))
+    kept, missed = _independent(r[:, :n] / unit, tolerance, most)
     targets = np.arange(n, r.shape[1])
-    if len(kept) < n:
-        r = upper(r[:, [*kept, *targets]])
+    if missed:
+        r = upper(r[:, [*kept, *missed, *targets]])
     q = len(kept)
+    by = np.zeros((n, len(missed)))
+    by[kept] = solve_upper(r[:q, :q], r[:q, q:n])
+    relations = zip(missed, by.T, missed.values(), strict=True)
     columns = np.array([column - (n - p) for column in kept if column >= n - p], dtype=np.int64)
     tss = (triangle.r[int(intercept) :, 1 + p :] ** 2).sum(axis=0)
     return Quadratic(
         coordinates.only(columns),
         r[:q, :q],
-        r[:q, q:],
-        (r[q:, q:] ** 2).sum(axis=0),
+        r[:q, n:],
+        (r[q:, n:] ** 2).sum(axis=0),
         tss,
         triangle.n_rows,
         triangle.total,
@@ -295,17 +301,19 @@ def _penalty_rows(triangle: Triangle, l2: float) -> Floats:
     return rows[:0] if l2 == 0 else rows
 
 
-def _independent(r: Floats, tolerance: Floats) -> tuple[list[int], list[Relation]]:
-    """Columns of r (m, n) that no earlier ones explain, and for the others how they are explained.
+def _independent(r: Floats, tolerance: Floats, most: int) -> tuple[list[int], dict[int, float]]:
+    """Columns of r (m, n) that no earlier ones explain, and for the others how much of them is left.
 
-    A column is explained when its distance from the span of the kept ones is within its tolerance.
+    A column is explained when its distance from the span of the kept ones is within its tolerance, and
+    when there are as many kept ones as there can be.
     """
     m, n = r.shape
-    if m >= n and (np.abs(np.diag(r)) > tolerance).all():
-        return list(range(n)), []
-    basis = np.zeros((m, min(m, n)))
+    most = min(most, m)
+    if most >= n and (np.abs(np.diag(r)) > tolerance).all():
+        return list(range(n)), {}
+    basis = np.zeros((m, min(most, n)))
     kept: list[int] = []
-    missed: dict[int, float] = {}  # column -> its distance from the span
+    missed: dict[int, float] = {}
     for start in range(0, n, BLOCK_COLUMNS):
         before = basis[:, : len(kept)]
         block = _away(r[:, start : start + BLOCK_COLUMNS], before)
@@ -313,19 +321,12 @@ def _independent(r: Floats, tolerance: Floats) -> tuple[list[int], list[Relation
         for at, column in enumerate(range(start, start + block.shape[1])):
             rest = _away(block[:, at], basis[:, since : len(kept)])
             length = float(np.linalg.norm(rest))
-            if length > tolerance[column] and len(kept) < m:
+            if length > tolerance[column] and len(kept) < most:
                 basis[:, len(kept)] = rest / length
                 kept.append(column)
             else:
                 missed[column] = length
-    stack = upper(r[:, [*kept, *missed]])
-    by = solve_upper(stack[: len(kept), : len(kept)], stack[: len(kept), len(kept) :])
-    explained = []
-    for at, (column, length) in enumerate(missed.items()):
-        weights = np.zeros(n)
-        weights[kept] = by[:, at]
-        explained.append((column, weights, length))
-    return kept, explained
+    return kept, missed
 
 
 def _away(columns: Floats, basis: Floats) -> Floats:

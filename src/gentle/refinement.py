@@ -12,6 +12,7 @@ from gentle.doubled import BITS, Doubled, Sliced, cut, doubled, two_sum
 from gentle.statistics import solve_upper
 
 BLOCK_NUMBERS = 2**15  # float64 numbers worked on at a time: their slices stay in a core's cache
+BLOCK_ROWS = 512  # at least so many where columns are many: the basis is cut anew for each block
 SPARE_BITS = 6
 
 
@@ -36,7 +37,8 @@ class Refinement:
 
     def add(self, batch: Batch) -> Refinement:
         found = self
-        rows = max(BLOCK_NUMBERS // (len(self.coef.high) + 1), 1)
+        q = len(self.coef.high)
+        rows = max(BLOCK_NUMBERS // (q + 1), min(q, BLOCK_ROWS), 1)
         for block in _blocks(batch, rows):
             found = found.merge(self._of(block))
         return found

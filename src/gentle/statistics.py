@@ -7,7 +7,7 @@ Streaming, parts and workers follow from those two methods.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol, Self
 
@@ -176,23 +176,41 @@ class Moments:
         """sum w (z - mean)(z - mean)' e e', (p + k, p + k)."""
         return self.second - np.outer(self.first, self.first / self.total)
 
+    @property
+    def coordinates(self) -> Coordinates:
+        """About the means, in units of the spreads; a column that does not vary keeps its unit."""
+        centre = self.shift + self.first / self.total / self.unit
+        spread = np.sqrt(np.clip(np.diag(self.centred), 0, None) / self.total)
+        flat = spread <= EPSILON * np.abs(centre * self.unit)
+        scale = np.where(flat, 1.0, spread) / self.unit
+        p = len(centre) - self.n_targets
+        return Coordinates(centre[:p], scale[:p], centre[p:], scale[p:], intercept=True)
+
+    def correlation(self, coordinates: Coordinates) -> Floats:
+        """The mean of (u v)(u v)', (p + k, p + k); a column that does not vary has zeros."""
+        scale = np.concatenate([coordinates.scale, coordinates.target_scale]) * self.unit
+        correlation = self.centred / np.outer(scale, scale) / self.total
+        flat = np.diag(correlation) < 0.5  # it is 1 or rounding
+        correlation[flat] = correlation[:, flat] = 0.0
+        return correlation
+
     def triangle(self) -> Triangle:
         """The triangle of the rows, by a Cholesky factor of the centred and scaled cross-products."""
+        return self.definite_triangle() or self._triangle(_semidefinite_root)
+
+    def definite_triangle(self) -> Triangle | None:
+        """The same; None where a column is, to rounding, a combination of others."""
+        try:
+            return self._triangle(_definite_root)
+        except np.linalg.LinAlgError:
+            return None
+
+    def _triangle(self, root: Callable[[Floats], Floats]) -> Triangle:
+        coordinates = self.coordinates
         q = len(self.shift)
-        offset = self.first / self.total
-        centred = self.centred
-        spread = np.sqrt(np.clip(np.diag(centred), 0, None) / self.total)
-        centre = self.shift + offset / self.unit
-        flat = spread <= EPSILON * np.abs(centre * self.unit)
-        spread = np.where(flat, 1.0, spread)
-        correlation = centred / np.outer(spread, spread) / self.total
-        correlation[flat] = correlation[:, flat] = 0.0
         r = np.zeros((q + 1, q + 1))
         r[0, 0] = 1.0
-        r[1:, 1:] = _root(correlation)
-        p = q - self.n_targets
-        scale = spread / self.unit
-        coordinates = Coordinates(centre[:p], scale[:p], centre[p:], scale[p:], intercept=True)
+        r[1:, 1:] = root(self.correlation(coordinates)).T
         resolution = 4 * np.sqrt(q * EPSILON)
         return Triangle(
             coordinates, np.sqrt(self.total) * r, self.n_rows, self.total, resolution, squared=True
@@ -500,13 +518,15 @@ def solve_upper(r: Floats, right: Floats, *, transposed: bool = False) -> Floats
     return np.asarray(found)
 
 
-def _root(matrix: Floats) -> Floats:
-    """R upper with R'R = matrix, also where the matrix is singular to rounding."""
-    try:
-        return np.asarray(np.linalg.cholesky(matrix).T)
-    except np.linalg.LinAlgError:
-        values, vectors = np.linalg.eigh(matrix)
-        return upper(np.sqrt(np.clip(values, 0, None))[:, None] * vectors.T)
+def _definite_root(matrix: Floats) -> Floats:
+    """L lower triangular with L L' = matrix (Cholesky 1910); LinAlgError where there is none."""
+    return np.asarray(np.linalg.cholesky(matrix))
+
+
+def _semidefinite_root(matrix: Floats) -> Floats:
+    """L lower triangular with L L' = matrix, also where the matrix is singular to rounding."""
+    values, vectors = np.linalg.eigh(matrix)
+    return upper(np.sqrt(np.clip(values, 0, None))[:, None] * vectors.T).T
 
 
 def _move(old: Coordinates, new: Coordinates) -> Floats:
