@@ -1,4 +1,4 @@
-"""Laws of the verdict: a planted cause is named with its culprits, and what cannot be known is not guessed."""
+"""Laws of the verdict: a planted cause is named with its culprits; what cannot be known is not guessed."""
 
 import re
 import warnings
