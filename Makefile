@@ -25,13 +25,15 @@ tests: .venv/installed-dev
 proofs: .venv/installed-dev
 	GENTLE_PROOFS=1 $(BIN)/python -m pytest -n 2 tests/laws tests/agree
 
-bench: .venv/installed
-	$(BIN)/python bench/nist.py
+# The figures of docs/exact.md: digits, certificates, time and memory beside other libraries; an hour or so.
+bench: .venv/installed-dev
+	$(BIN)/python docs/readme.py docs/exact.md
+	cat docs/exact.md
 
 # The pictures and the numbers that stand in the README.
 pictures: .venv/installed
 	$(BIN)/gentle tour --out docs/tour
-	$(BIN)/python docs/readme.py
+	$(BIN)/python docs/readme.py README.md
 
 # torch comes first and pinned: a range, or torch as another package's need, may bring CUDA with it.
 .venv/installed: pyproject.toml constraints.txt

@@ -179,22 +179,21 @@ def candidates(seed: int, exact: Exact, truth: list[Fraction]) -> Iterator[tuple
 def findings(seed: int) -> Iterator[Finding]:
     """Everything that is certified about one problem, beside the truth."""
     problem = draw(seed)
+    truths: dict[tuple[int, ...], list[Fraction]] = {}
     for way, exact in problem.answers():
-        truth = problem.minimiser(exact.fitted.columns)
+        kept = tuple(exact.fitted.columns)
+        if kept not in truths:
+            truths[kept] = problem.minimiser(exact.fitted.columns)
+        truth = truths[kept]
         for name, coef in candidates(seed, exact, truth):
             certificate = certify(exact, coef)
-            certified, floor = (
-                [Fraction(value) if np.isfinite(value) else None for value in values.tolist()]
-                for values in (certificate.distance, certificate.rounding)
-            )
             true = [abs(Fraction(b) - e) for b, e in zip(coef.tolist(), truth, strict=True)]
             shorts, ratios = [0.0], []
-            for t, c, f in zip(true, certified, floor, strict=True):
-                if c is None or f is None:  # nothing is promised
-                    continue
-                shorts.append(float(t / c) if c else float("inf") if t else 0.0)
-                if c > 2 * f and t:
-                    ratios.append(float(c / t))
+            bounds = zip(certificate.distance.tolist(), certificate.rounding.tolist(), strict=True)
+            for apart, (certified, floor) in zip(true, bounds, strict=True):
+                shorts.append(over(apart, certified))
+                if np.isfinite(certified) and certified > 2 * floor and apart:
+                    ratios.append(float(Fraction(certified) / apart))
             yield Finding(
                 seed,
                 way,
@@ -204,6 +203,13 @@ def findings(seed: int) -> Iterator[Finding]:
                 max(ratios, default=None),
                 certificate.digits,
             )
+
+
+def over(true: Fraction, certified: float) -> float:
+    """How many times the certified distance is contained in the true one; none at all is no promise."""
+    if np.isnan(certified) or (true and not certified):
+        return float("inf")
+    return float(true / Fraction(certified)) if true and np.isfinite(certified) else 0.0
 
 
 def decade(condition: float) -> int:

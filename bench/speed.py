@@ -31,7 +31,7 @@ from timing import medians, threads
 import gentle
 
 Floats = npt.NDArray[np.float64]
-Contestants = Mapping[str, Callable[[], Any]]  # gentle among them
+Contestants = dict[str, Callable[[], Any]]  # gentle among them
 
 THREADS = 2
 AGREE = 1e-6  # standard errors that two libraries' coefficients may lie apart
@@ -158,9 +158,9 @@ def race(
 ) -> None:
     """Fit the same rows by all, compare the answers, and print the line of the times."""
     data = Data.draw(n, p)
-    running = {
-        name: run for name, run in contestants(data, intercept).items() if name not in without
-    }
+    running = contestants(data, intercept)
+    for name in without:
+        del running[name]
     check(data, running, intercept)
     times = medians(running)
     line = f"{n:10,} x {p:<8}{1e3 * times['gentle']:10.2f}"
@@ -217,14 +217,10 @@ def coefficients(fit: Any, intercept: bool) -> Floats:
 
 def standard_errors(data: Data, coef: Floats, intercept: bool) -> Floats:
     """sqrt(s^2 diag (Z'Z)^-1) with Z = [1 X], or X, from numpy alone, (q,)."""
-    X, sums = data.X, data.X.sum(axis=0)
-    square = X.T @ X
-    residual = data.y - X @ coef[int(intercept) :]
-    if intercept:
-        square = np.block([[np.full((1, 1), len(X)), sums[None]], [sums[:, None], square]])
-        residual -= coef[0]
-    variance = residual @ residual / (len(X) - len(coef))
-    return np.sqrt(variance * np.diag(np.linalg.inv(square)))
+    design = sm.add_constant(data.X) if intercept else data.X
+    residual = data.y - design @ coef
+    variance = residual @ residual / (len(design) - len(coef))
+    return np.sqrt(variance * np.diag(np.linalg.inv(design.T @ design)))
 
 
 def agree(whom: str, ours: Floats, theirs: Floats, within: Floats) -> None:

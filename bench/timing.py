@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping
 
@@ -14,6 +15,7 @@ from threadpoolctl import threadpool_info
 REPETITIONS = 5
 SHORTEST = 0.1  # seconds of one measurement: what is faster runs in a loop
 QUIET = 0.05  # seconds before it: threads of the one before spin on for a while
+NOISY = 1.5  # slowest over fastest, above which a line on stderr says so
 
 
 def threads() -> str:
@@ -32,6 +34,10 @@ def medians(ways: Mapping[str, Callable[[], object]]) -> dict[str, float]:
     for _ in range(REPETITIONS):
         for name, run in ways.items():
             taken[name].append(_timed(run, loops[name]) / loops[name])
+    for name, seconds in taken.items():
+        if max(seconds) > NOISY * min(seconds):
+            low, high = 1e3 * min(seconds), 1e3 * max(seconds)
+            print(f"  noisy: {name} took {low:.1f} to {high:.1f} ms", file=sys.stderr)
     return {name: float(np.median(seconds)) for name, seconds in taken.items()}
 
 

@@ -1,4 +1,6 @@
-"""Renew what the README shows: run each command that stands in it and put its output below it.
+"""Renew what a page shows: run each command that stands in it and put its output below it.
+
+    python docs/readme.py README.md
 
 A command is marked by a line `<!-- $ gentle ... -->` before a block of code.
 """
@@ -30,10 +32,10 @@ def output(match: re.Match[str]) -> str:
 
 
 def renewed(text: str) -> str:
-    """The README with the outputs of now."""
+    """A page with the outputs of now."""
     return MARKED.sub(output, text)
 
 
 if __name__ == "__main__":
-    readme = ROOT / "README.md"
-    readme.write_text(renewed(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in map(Path, sys.argv[1:]):
+        page.write_text(renewed(page.read_text(encoding="utf-8")), encoding="utf-8")

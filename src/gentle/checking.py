@@ -85,10 +85,20 @@ def _values(coef: Any, exact: Fit) -> Floats:
     """The coefficients in the order of the model's names."""
     if isinstance(coef, Fit):
         coef = coef.coef
+    if hasattr(coef, "detach"):
+        coef = coef.detach().cpu().numpy()
     if hasattr(coef, "params") and not callable(coef.params):
         coef = coef.params
     if hasattr(coef, "coef_"):
-        coef = _joined(coef.coef_, getattr(coef, "intercept_", 0.0), exact)
+        named = getattr(coef, "feature_names_in_", None)
+        constant = getattr(coef, "intercept_", 0.0)
+        if named is not None and set(named) == set(exact.design.names):
+            pairs = zip(named, np.ravel(coef.coef_), strict=True)
+            by_name = {str(name): float(value) for name, value in pairs}
+            slopes = [by_name[name] for name in exact.design.names]
+            coef = _joined(slopes, constant, exact)
+        else:
+            coef = _joined(coef.coef_, constant, exact)
     elif hasattr(coef, "weight") and hasattr(coef, "bias"):
         bias = 0.0 if coef.bias is None else coef.bias.detach().cpu().numpy()
         coef = _joined(coef.weight.detach().cpu().numpy(), bias, exact)
@@ -138,7 +148,13 @@ def _by_name(coef: dict[Any, Any], names: tuple[str, ...]) -> Floats:
         raise GentleError(
             f"the model has no coefficient {listed(foreign)}: {near(foreign[0], names)}"
         )
+    return np.array([_number(name, given[name]) for name in names])
+
+
+def _number(name: str, value: Any) -> float:
     try:
-        return np.array([float(given[name]) for name in names])
+        return float(value)
     except (TypeError, ValueError):
-        raise GentleError("each coefficient must be a number") from None
+        raise GentleError(
+            f"the coefficient of '{name}' must be a number, and is {value!r}"
+        ) from None

@@ -59,6 +59,8 @@ class Choices:
             raise GentleError(
                 f"lags belong to errors='HAC', and errors is '{self.errors}': leave one of them out"
             )
+        if self.lags is not None and not (isinstance(self.lags, int) and self.lags >= 0):
+            raise GentleError(f"lags must be a whole number from 0, and is {self.lags}")
         check_seed(self.seed)
         Ridge(self.l2)
 

@@ -3,37 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gentle.batch import Floats
+from gentle.batch import Floats, Integers
 from gentle.certificate import Certificate, certify
-from gentle.errors import listed
+from gentle.errors import GentleError, listed
 from gentle.exact import Exact
-from gentle.statistics import Moments
+from gentle.statistics import EPSILON, Moments
 from gentle.verdict import Cause, Verdict, verdict
 
-SAME = 1e-6  # numbers nearer than this, in their own size, are taken to be the same
+SAME = 1e-9  # numbers nearer than this, in their own size, are taken to be the same
 ALIKE = 1e-3  # likewise for spreads of data that were shifted: a far offset rounds them
-FLAT = 1e-4  # of the target's spread: a change of the predictions that says little
-ILL = 1e3  # a condition from which rounding and early stops show in single coefficients
+SINGLE = 2.0**-23  # the rounding of float32: a mean may move by as much of its size
+HARDLY = 1e-4  # of the target's spread: a change of the predictions that says little
+FLAT = 1e-2  # of the steepest direction: one in which coefficients are loosely held
+NEARLY_ALL = 0.99  # of a difference, that must lie in flat directions for these to be its cause
 INFLATED = 10.0  # a variance inflation that names a column as a culprit (Marquardt 1970)
 
 
 @dataclass(frozen=True, eq=False)
 class Claim:
-    """An answer, and what is known of how it was made; None where that is not known."""
+    """An answer, and what is known of how it was made; None where that is not known.
+
+    Raises GentleError for coefficients that are no numbers.
+    """
 
     coef: Floats  # (all,) in the order of the model's names; nan where a column was left out
     n_rows: float | None = None
     l2: float | None = None
     single: bool | None = None  # whether its data were float32
-    weighted: bool | None = None
-    log_weights: float | None = None  # sum of the logarithms of the weights
+    log_weights: float | None = None  # sum of log w, the weights scaled to mean 1; 0 without any
     moments: Moments | None = None
     converged: bool | None = None
     losses: Sequence[float] = ()  # of its descent, from first to last
+
+    def __post_init__(self) -> None:
+        try:
+            values = np.asarray(self.coef, dtype=np.float64).ravel()
+        except (TypeError, ValueError):
+            raise GentleError(
+                "the coefficients of a claim must be numbers, in a sequence"
+            ) from None
+        object.__setattr__(self, "coef", values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +55,9 @@ class Question:
 
     exact: Exact  # of one target
     claim: Claim
+    target: str
     names: tuple[str, ...]  # of all coefficients, the constant first
-    kept: tuple[str, ...]
+    kept: Integers  # places of those that were solved for
     made_of: Mapping[str, str]  # dependent column -> its combination
     inflation: Mapping[str, float]  # column -> its variance inflation factor
     tol: float
@@ -55,90 +69,50 @@ def compare(question: Question, other: Claim) -> tuple[Certificate, Verdict]:
     What is known of both is looked at first, since it tells apart what coefficients cannot. From bare
     coefficients only their own shape can be told: that they ran away, that they share out what
     dependent or collinear columns have in common. All else is another objective or other rows.
+
+    Raises GentleError for a claim with another number of coefficients.
     """
-    finite = np.isfinite(other.coef[~np.isnan(other.coef)]).all() and not np.isnan(other.coef[0])
-    folded = _folded(question.exact, np.nan_to_num(other.coef, nan=0.0, posinf=0.0, neginf=0.0))
-    certificate = certify(question.exact, folded)
-    if not finite or _ran_away(other.losses):
-        return certificate, _ruling(
-            question,
-            certificate,
-            "step too large",
-            "the steps of its descent were too large for these data, and it ran away",
+    if len(other.coef) != len(question.names):
+        raise GentleError(
+            f"the model has {len(question.names)} coefficients, {listed(question.names)}, and the claim "
+            f"has {len(other.coef)}"
         )
-    for cause, why in _different_questions(question, other):
-        return certificate, _ruling(question, certificate, cause, why)
-    cause, why = _different_ways(question, other, certificate)
-    return certificate, _ruling(question, certificate, cause, why)
+    finite = bool(np.isfinite(other.coef[question.kept]).all() and not np.isinf(other.coef).any())
+    with np.errstate(over="ignore", invalid="ignore"):
+        folded = _folded(question.exact, np.nan_to_num(other.coef, posinf=0.0, neginf=0.0))
+        certificate = certify(question.exact, folded)
+    if not finite:
+        nowhere = np.full_like(certificate.distance, np.inf)
+        certificate = replace(certificate, distance=nowhere, gap=float("inf"))
+    cause, why = _cause(question, other, certificate)
+    another = cause in ("penalty", "rows", "weights", "float32", "shifted", *DEPENDENT)
+    # That they answer different questions stands also where the answers happen to be near.
+    tol = 0.0 if another else max(question.tol, certificate.floor if cause == "agree" else 0.0)
+    kept = tuple(question.names[at] for at in question.kept)
+    return certificate, verdict(certificate, kept, tol, cause, why or None)
 
 
-def _ruling(question: Question, certificate: Certificate, cause: Cause, why: str) -> Verdict:
-    # A ruling on another question stands even where the answers happen to be near.
-    if cause in ("agree", "other", "not converged", "collinear"):
-        return verdict(certificate, question.kept, question.tol, cause, why or None)
-    return verdict(certificate, question.kept, 0.0, cause, why)
+DEPENDENT: tuple[Cause, Cause] = ("dependent column", "constant column")
 
 
-def _different_questions(question: Question, other: Claim) -> list[tuple[Cause, str]]:
-    """In which ways the other answer belongs to another objective or to other rows."""
-    ours = question.claim
-    found: list[tuple[Cause, str]] = []
-    if _differ(ours.n_rows, other.n_rows):
-        found.append(
-            ("rows", f"one is of {ours.n_rows:,.0f} rows and the other of {other.n_rows:,.0f}")
-        )
-    weighted = (ours.weighted, other.weighted)
-    if None not in weighted and weighted[0] != weighted[1]:
-        found.append(("weights", "one weights its rows and the other does not"))
-    elif _differ(ours.log_weights, other.log_weights):
-        found.append(("weights", "they weight the rows differently"))
-    if _differ(ours.l2, other.l2):
-        found.append(
-            (
-                "penalty",
-                f"one has a ridge of l2 = {ours.l2:g} and the other of {other.l2:g}, "
-                "and a ridge draws coefficients to zero",
-            )
-        )
-    if shifted := _shifted(ours.moments, other.moments, question.names):
-        found.append(
-            (
-                "shifted",
-                f"{shifted} in one is that of the other plus an offset, so the constants differ",
-            )
-        )
-    if None not in (ours.single, other.single) and ours.single != other.single:
-        found.append(
-            ("float32", "the data of one are float32, which rounds them after about 7 digits")
-        )
-    return found
-
-
-def _different_ways(
-    question: Question, other: Claim, certificate: Certificate
-) -> tuple[Cause, str]:
-    """In which way another answer to the same question went."""
-    exact = question.exact
-    used = {
-        name: value
-        for name, value in zip(question.names, other.coef, strict=True)
-        if name in question.made_of and not np.isnan(value) and value != 0
-    }
-    near = certificate.within <= question.tol or _hardly_matters(exact, certificate)
-    if used and near:
-        name = next(iter(used))
-        if question.made_of[name].startswith(("constant", "zero")):
-            return "constant column", (
-                f"'{name}' is {question.made_of[name]}, and beside an intercept it can take any part of it"
-            )
-        return "dependent column", (
-            f"'{name}' is {question.made_of[name]}, so any share of its effect may go to either side"
-        )
+def _cause(question: Question, other: Claim, certificate: Certificate) -> tuple[Cause, str]:
+    """The first cause that holds, and why in words where the cause does not say it all."""
+    if found := _another_question(question, other):
+        return found
+    near = certificate.within <= question.tol or _hardly_matters(question.exact, certificate)
+    if near and (found := _another_share(question, other)):
+        return found
     if certificate.within <= question.tol:
         return "agree", ""
+    if _ran_away(other, certificate):
+        return "step too large", (
+            "the steps of its descent were too large for these data, and it ran away"
+        )
+    if (certificate.distance <= 2 * certificate.rounding + 4 * EPSILON * certificate.size).all():
+        return "precision", "what is left between them is the rounding of float64"
     if other.converged is False:
         return "not converged", ""
-    if exact.problem.condition > ILL and _hardly_matters(exact, certificate):
+    if _in_flat_directions(question.exact, other.coef[question.kept]):
         culprits = sorted(question.inflation, key=lambda name: -question.inflation[name])
         named = [name for name in culprits if question.inflation[name] > INFLATED][:4]
         return "collinear", (
@@ -146,6 +120,48 @@ def _different_ways(
             "far while predictions hardly do"
         )
     return "other", ""
+
+
+def _another_question(question: Question, other: Claim) -> tuple[Cause, str] | None:
+    """In which way the other answer belongs to another objective or to other rows."""
+    ours = question.claim
+    if _differ(ours.n_rows, other.n_rows):
+        return "rows", f"one is of {ours.n_rows:,.0f} rows and the other of {other.n_rows:,.0f}"
+    if _differ(ours.log_weights, other.log_weights, ours.n_rows):
+        if 0.0 in (ours.log_weights, other.log_weights):
+            return "weights", "one weights its rows and the other does not"
+        return "weights", "they weight the rows differently"
+    if _differ(ours.l2, other.l2):
+        return "penalty", (
+            f"one has a ridge of l2 = {ours.l2:g} and the other of {other.l2:g}, and a ridge draws "
+            "coefficients to zero"
+        )
+    rounded = None not in (ours.single, other.single) and ours.single != other.single
+    if shifted := _shifted(question, other, SINGLE if rounded else SAME):
+        return (
+            "shifted",
+            f"in one, {listed(shifted)} stands apart from that of the other by an offset",
+        )
+    if rounded:
+        return "float32", "the data of one are float32, which rounds them after about 7 digits"
+    return None
+
+
+def _another_share(question: Question, other: Claim) -> tuple[Cause, str] | None:
+    """Which dependent column has another part of what it shares with others."""
+    ours, theirs = (np.nan_to_num(claim.coef) for claim in (question.claim, other))
+    for name, one, two in zip(question.names, ours, theirs, strict=True):
+        if name not in question.made_of or abs(one - two) <= SAME * max(abs(one), abs(two)):
+            continue
+        made_of = question.made_of[name]
+        if made_of.startswith(("constant", "zero")):
+            return "constant column", (
+                f"'{name}' is {made_of}, and beside an intercept it can take any part of it"
+            )
+        return "dependent column", (
+            f"'{name}' is {made_of}, so any share of its effect may go to either side"
+        )
+    return None
 
 
 def _folded(exact: Exact, coef: Floats) -> Floats:
@@ -161,29 +177,48 @@ def _folded(exact: Exact, coef: Floats) -> Floats:
 
 def _hardly_matters(exact: Exact, certificate: Certificate) -> bool:
     """Whether the other coefficients predict nearly what the exact ones do."""
-    moved = np.sqrt(2 * exact.total * certificate.gap)
-    return bool(moved <= FLAT * np.sqrt(exact.tss[0]))
+    return bool(np.sqrt(2 * exact.total * certificate.gap) <= HARDLY * np.sqrt(exact.tss[0]))
 
 
-def _ran_away(losses: Sequence[float]) -> bool:
-    return len(losses) > 1 and not losses[-1] <= losses[0]
+def _in_flat_directions(exact: Exact, coef: Floats) -> bool:
+    """Whether the difference in predictions lies where the curvature is least, to nearly all of it.
+
+    There collinear columns let rounding and early stops show; other rows or another objective move
+    predictions in every direction.
+    """
+    coordinates = exact.problem.coordinates
+    apart = (coordinates.theta(coef[:, None]) - coordinates.theta(exact.coef))[:, 0]
+    _, sizes, directions = np.linalg.svd(exact.problem.factor)
+    moved = (sizes * (directions @ apart)) ** 2
+    flat = sizes < FLAT * sizes[0]
+    return bool(moved[flat].sum() >= NEARLY_ALL * moved.sum() > 0)
 
 
-def _differ(one: float | None, two: float | None) -> bool:
+def _ran_away(other: Claim, certificate: Certificate) -> bool:
+    if not np.isfinite(certificate.within):
+        return True
+    return len(other.losses) > 1 and not other.losses[-1] <= other.losses[0]
+
+
+def _differ(one: float | None, two: float | None, size: float | None = None) -> bool:
     if one is None or two is None:
         return False
-    return abs(one - two) > SAME * 1e-6 * max(abs(one), abs(two), 1e-300)
+    return abs(one - two) > SAME * (size or max(abs(one), abs(two)))
 
 
-def _shifted(one: Moments | None, two: Moments | None, names: tuple[str, ...]) -> str | None:
-    """The column whose mean differs while all spreads and correlations are alike."""
-    if one is None or two is None or one.second.shape != two.second.shape:
-        return None
-    first, second = one.triangle(), two.triangle()
-    scale = first.coordinates.scale
-    if not np.allclose(first.r[1:, 1:], second.r[1:, 1:], atol=ALIKE * np.sqrt(one.total), rtol=0):
-        return None
-    apart = np.abs(first.coordinates.centre - second.coordinates.centre) / scale
-    if not (apart > SAME).any():
-        return None
-    return f"'{names[len(names) - len(scale) + int(apart.argmax())]}'"
+def _shifted(question: Question, other: Claim, rounding: float) -> list[str]:
+    """The columns whose means differ while all spreads and correlations are alike."""
+    ours, theirs = question.claim.moments, other.moments
+    if ours is None or theirs is None or ours.second.shape != theirs.second.shape:
+        return []
+    one, two = ours.triangle(), theirs.triangle()
+    if not np.allclose(one.r[1:, 1:], two.r[1:, 1:], atol=ALIKE * np.sqrt(ours.total), rtol=0):
+        return []
+    centres = [
+        np.concatenate([it.coordinates.centre, it.coordinates.target_centre]) for it in (one, two)
+    ]
+    scale = np.concatenate([one.coordinates.scale, one.coordinates.target_scale])
+    apart = np.abs(centres[0] - centres[1])
+    far = apart > SAME**0.5 * scale + rounding * np.maximum(*np.abs(centres))
+    names = (*question.names[int(question.exact.fitted.intercept) :], question.target)
+    return [name for name, is_far in zip(names, far, strict=True) if is_far]

@@ -122,7 +122,8 @@ class Exact:
         if self.fitted.intercept:
             centred[0] += self.fitted.centre @ apart[1:]
         moved = solve_upper(self.fitted.root, centred)
-        return float(moved @ moved) / (2 * self.total)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return float(moved @ moved) / (2 * self.total)
 
 
 def solve(problem: Quadratic) -> Exact:

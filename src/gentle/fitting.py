@@ -529,6 +529,13 @@ def _sandwich(exact: Exact, design: Design, rows: Divisible | None, choices: Cho
         clusters=design.clusters,
         lags=choices.lags,
     )
+    if errors == "cluster" and found.df < len(exact.coef) - 1:
+        warnings.warn(
+            f"{found.df + 1:.0f} groups say little about {len(exact.coef)} coefficients: standard errors "
+            "by few clusters are too small",
+            CovarianceWarning,
+            stacklevel=5,
+        )
     if found.clipped:
         warnings.warn(
             f"the covariance {found.description} had a negative eigenvalue, which was set to zero",

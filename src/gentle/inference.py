@@ -67,7 +67,7 @@ class Wald:
         return f"{name} = {_number(value)}, p = {_number(self.p_value, 3)}"
 
 
-def wald(estimates: Floats, covariance: Floats, df_resid: float) -> Wald:
+def wald(estimates: Floats, covariance: Floats, df_resid: float, *, alike: bool = False) -> Wald:
     """F = d'V^+ d / rank V of estimates d (m,) with covariance V (m, m) (Wald 1943).
 
     V may be singular: what is a combination of the rest counts once. The statistic is nan where V is
@@ -78,6 +78,8 @@ def wald(estimates: Floats, covariance: Floats, df_resid: float) -> Wald:
         return Wald(math.nan, len(estimates), df_resid, math.nan)
     variances = np.diag(covariance)
     unit = np.sqrt(np.where(variances > 0, variances, 1.0))
+    if alike:
+        unit = np.full_like(unit, unit.max(initial=0.0))
     values, vectors = np.linalg.eigh(covariance / unit[:, None] / unit)
     along = vectors.T @ (estimates / unit)
     rounding = RANK_TOL * values.max(initial=0.0)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,7 +19,7 @@ from gentle.choices import Choices
 from gentle.comparison import Claim, Question, compare
 from gentle.design import Design, Rows, refuse_other_than_numbers
 from gentle.driver import Progress
-from gentle.errors import GentleError, near
+from gentle.errors import GentleError, listed, near
 from gentle.exact import Exact, Placing
 from gentle.formula import restrictions
 from gentle.inference import Contrast, Wald
@@ -159,10 +160,12 @@ class Fit:
         The root is triangular with the constant first, so that in its coordinates the slopes stand
         apart and their covariance is the meat: collinear columns lose no digits.
         """
+        if self.l2:
+            return Wald(math.nan, len(self.answer.coef), self.df, math.nan)
         first = int(self.design.intercept)
         fitted = self.answer.fitted
         slopes = solve_upper(fitted.root[first:, first:], fitted.coef[first:, 0])
-        return inference.wald(slopes, self.sandwich.meat[first:, first:], self.df)
+        return inference.wald(slopes, self.sandwich.meat[first:, first:], self.df, alike=True)
 
     # The fit as a whole
 
@@ -244,7 +247,9 @@ class Fit:
 
     @property
     def log_likelihood(self) -> float:
-        """Gaussian, at its maximum."""
+        """Gaussian, at its maximum; nan under a ridge, which is not there."""
+        if self.l2:
+            return math.nan
         return inference.log_likelihood(self.rss, self.n_rows, self.tally.log_weights)
 
     @property
@@ -339,6 +344,13 @@ class Fit:
         from gentle.fitting import open_rows
 
         source, _ = open_rows(data, names=self.design.names, **beside)
+        schema = source.schema()
+        for name in self.design.needed:
+            if name not in schema:
+                raise GentleError(
+                    f"{source.name} has no column '{name}', which the fit needs: {near(name, schema)}; "
+                    "what the fit was given as an array must be given again"
+                )
         return influence(self, Rows(source, self.design))
 
     # Other answers
@@ -346,12 +358,7 @@ class Fit:
     def compare(self, other: Fit | Claim) -> Verdict:
         """How far another answer to this question is from the exact one, and why they differ."""
         if isinstance(other, Fit):
-            if other.names != self.names:
-                raise GentleError(
-                    f"the fits have different columns, {', '.join(self.names)} and "
-                    f"{', '.join(other.names)}: only fits of the same columns can be compared"
-                )
-            other = other._claim
+            other = self._aligned(other)
         return compare(self.question, other)[1]
 
     def __add__(self, other: Fit) -> Fit:
@@ -423,12 +430,31 @@ class Fit:
             n_rows=self.n_rows,
             l2=self.l2,
             single=self.single,
-            weighted=self.design.weights is not None,
-            log_weights=self.tally.log_weights,
+            log_weights=self._log_weights,
             moments=self.moments,
             converged=self.verdict.cause not in ("not converged", "interrupted"),
             losses=[step.objective for step in self.trace if step.objective is not None],
         )
+
+    @property
+    def _log_weights(self) -> float:
+        """Sum of the logarithms of the weights, scaled to mean 1; 0 where they are all alike."""
+        if self.design.weights is None:
+            return 0.0
+        return self.tally.log_weights - self.n_rows * math.log(self.answer.total / self.n_rows)
+
+    def _aligned(self, other: Fit) -> Claim:
+        """What another fit claims, its coefficients in the order of these names."""
+        if other.target != self.target or set(other.names) != set(self.names):
+            raise GentleError(
+                f"only fits of the same target and columns can be compared: these explain "
+                f"'{self.target}' by {listed(self.names)}, and '{other.target}' by {listed(other.names)}"
+            )
+        claim = other._claim
+        if other.names == self.names:
+            return claim
+        values = np.array([other.coef[name] for name in self.names])
+        return replace(claim, coef=values, moments=None)
 
     @property
     def question(self) -> Question:
@@ -437,7 +463,8 @@ class Fit:
             exact=self.answer,
             claim=self._claim,
             names=self.names,
-            kept=tuple(self.names[at] for at in self.placing.kept),
+            target=self.target,
+            kept=self.placing.kept,
             made_of=self.placing.made_of,
             inflation={name: value for name, value in self.vif.items() if value == value},
             tol=self.tol,
@@ -459,6 +486,8 @@ class Fit:
 
     def _prediction_rows(self, data: Any, offset: Any) -> Source:
         """A source with the columns that a prediction needs."""
+        if offset is not None and self.design.offset is None:
+            raise GentleError("an offset was given to predict, and the fit has none: leave it out")
         source = open_source(data, self.design.columns)
         if isinstance(source, Arrays) and not self.design.takes_arrays:
             raise GentleError(

@@ -100,7 +100,7 @@ def _one_answer(fit: Fit) -> Table:
             Text(name),
             number(fit.coef[name]),
             number(fit.std_errors[name]),
-            _short(fit.t_values[name], ".2f"),
+            _t(fit.t_values[name]),
             _short(fit.p_values[name], ".3f"),
             *map(number, intervals[name]),
         )
@@ -157,17 +157,34 @@ def difference(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:+.1e}"
 
 
+def _t(value: float) -> str:
+    """A coefficient in standard errors: two decimals, while that is short."""
+    return _short(value, ".2f" if abs(value) < 1e5 else ".1e")
+
+
 def _short(value: float, form: str) -> str:
     return "-" if math.isnan(value) else format(value, form)
 
 
 def to_polars(fit: Fit) -> pl.DataFrame:
     """One row for each coefficient: name, coefficient, std_error, t, p, low and high of 95 %."""
-    return pl.DataFrame(_columns(fit), nan_to_null=True)
+    columns = pl.col(pl.Float64).fill_nan(None)
+    return pl.DataFrame(_columns(fit)).with_columns(columns)
 
 
 def to_dict(fit: Fit) -> dict[str, Any]:
-    """What the summary says, as plain Python; nan where there is no number."""
+    """What the summary says, as plain Python; None where there is no number."""
+    plain: dict[str, Any] = _without_nan(_everything(fit))
+    return plain
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _everything(fit: Fit) -> dict[str, Any]:
     return {
         "target": fit.target,
         "solver": fit.solver,
@@ -200,11 +217,13 @@ def to_dict(fit: Fit) -> dict[str, Any]:
 def to_markdown(fit: Fit) -> str:
     """The coefficients as a table of Markdown, with the verdict below it."""
     head, rows = _cells(fit)
-    lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
-    for name, *numbers in rows:
-        quoted = name.replace("|", "\\|").replace("\n", " ")
-        lines.append(f"| {quoted} | " + " | ".join(numbers) + " |")
+    lines = [_row(head), "| --- |" + " ---: |" * (len(head) - 1), *map(_row, rows)]
     return "\n".join([*lines, "", f"{_measures(fit)} {fit.verdict}"])
+
+
+def _row(cells: list[str]) -> str:
+    """A row of a table in Markdown, in which a bar ends a cell."""
+    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"
 
 
 def to_latex(fit: Fit) -> str:
@@ -240,15 +259,13 @@ def _cells(fit: Fit) -> tuple[list[str], list[list[str]]]:
     """The head of the table of coefficients, and its rows, as text."""
     columns = _columns(fit)
     head = [fit.target, "coefficient", "std. error", "t", "p", "[0.025", "0.975]"]
-    forms = ["", ".2f", ".3f", "", ""]
     rows = []
     for at, name in enumerate(fit.names):
-        values = [columns[key][at] for key in ("std_error", "t", "p", "low", "high")]
-        numbers = [
-            _short(value, form) if form else number(value)
-            for value, form in zip(values, forms, strict=True)
-        ]
-        rows.append([name, number(columns["coefficient"][at]), *numbers])
+        coefficient, std_error, low, high = (
+            number(columns[key][at]) for key in ("coefficient", "std_error", "low", "high")
+        )
+        t, p = _t(columns["t"][at]), _short(columns["p"][at], ".3f")
+        rows.append([name, coefficient, std_error, t, p, low, high])
     return head, rows
 
 
@@ -258,7 +275,8 @@ def _measures(fit: Fit) -> str:
 
 def _escaped(text: str) -> str:
     """Text as LaTeX prints it."""
-    return "".join(LATEX.get(sign, sign) for sign in " ".join(text.split()))
+    escaped = "".join(LATEX.get(sign, sign) for sign in " ".join(text.split()))
+    return f"{{}}{escaped}" if escaped[:1] in ("[", "*") else escaped  # options of the line before
 
 
 LATEX = {sign: f"\\{sign}" for sign in "&%$#_{}"} | {

@@ -1,15 +1,27 @@
 """Laws of the exact answer: what must not change it, what must change it in a known way, and rank."""
 
+import pickle
 import warnings
+from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.linear_model import LinearRegression
 
 import gentle
-from gentle import GentleError, GentleWarning
+from gentle import GentleError, GentleWarning, RankWarning
+from gentle.choices import Choices
+from gentle.design import Rows, learn_design
+from gentle.engines import fold
+from gentle.exact import solve
+from gentle.fitting import least_squares
+from gentle.problem import reduce
+from gentle.sources import Arrays
+from gentle.statistics import Moments, Triangle
 
 seeds = st.integers(0, 10**6)
 
@@ -34,11 +46,42 @@ def alike(one, two, rtol=1e-8):
     assert two.n_rows == one.n_rows
 
 
+def apart(one, two):
+    """By how much two exact answers differ, what float64 lacks of them included."""
+    return ((one.coef - two.coef) + (one.low - two.low))[:, 0]
+
+
+def same(one, two):
+    """Two fits of one question: no further apart than both are known, and with the same errors."""
+    one, two = one.answer, two.answer
+    assert one.polished
+    assert two.polished
+    sizes = np.abs(one.coef[:, 0])
+    assert (np.abs(apart(one, two)) <= (one.floor + two.floor)[:, 0] + 2.0**-104 * sizes).all()
+    np.testing.assert_allclose(one.basis @ one.basis.T, two.basis @ two.basis.T, rtol=1e-10)
+    np.testing.assert_allclose(one.lengths, two.lengths, rtol=1e-12)
+    np.testing.assert_allclose(one.rss, two.rss, rtol=1e-12)
+    np.testing.assert_allclose(one.tss, two.tss, rtol=1e-12)
+    assert one.df_resid == two.df_resid
+
+
+def exactly(values):
+    """Float64 numbers as fractions, with which one may reckon without rounding."""
+    return np.vectorize(Fraction, otypes=[object])(values)
+
+
+def solved(found):
+    """The exact coefficients (q,) of a fit as fractions, what float64 lacks of them included."""
+    return (exactly(found.answer.coef) + exactly(found.answer.low))[:, 0]
+
+
 @given(seed=seeds)
 def test_the_order_of_rows_does_not_matter(seed):
     rng, x, y = made(seed)
     order = rng.permutation(len(y))
-    alike(gentle.fit((x, y)), gentle.fit((x[order], y[order])))
+    one, two = gentle.fit((x, y)), gentle.fit((x[order], y[order]))
+    alike(one, two)
+    same(one, two)
 
 
 @given(seed=seeds)
@@ -57,7 +100,24 @@ def test_a_frequency_is_that_many_rows(intercept, seed):
     times = rng.integers(0, 4, len(y))
     again = np.repeat(np.arange(len(y)), times)
     one = gentle.fit((x, y), frequencies=times, intercept=intercept)
-    alike(one, gentle.fit((x[again], y[again]), intercept=intercept))
+    two = gentle.fit((x[again], y[again]), intercept=intercept)
+    alike(one, two)
+    same(one, two)
+    assert two.log_likelihood == pytest.approx(one.log_likelihood, rel=1e-10)
+    assert two.bic == pytest.approx(one.bic, rel=1e-10)
+
+
+@given(seed=seeds, row=st.integers(0, 39))
+def test_a_row_that_stands_there_twice_has_frequency_two(seed, row):
+    rng, x, y = made(seed)
+    weights = rng.uniform(0.1, 5, len(y))
+    times = np.where(np.arange(len(y)) == row, 2, 1)
+    again = np.append(np.arange(len(y)), row)
+    for given_weights, repeated in ((None, None), (weights, weights[again])):
+        same(
+            gentle.fit((x, y), frequencies=times, weights=given_weights),
+            gentle.fit((x[again], y[again]), weights=repeated),
+        )
 
 
 @given(seed=seeds)
@@ -67,7 +127,9 @@ def test_a_row_of_weight_zero_is_absent(seed):
     on = weights > 0
     x[~on] *= 1e6  # whatever stands in it
     one = gentle.fit((x, y), weights=weights)
-    alike(one, gentle.fit((x[on], y[on]), weights=weights[on]))
+    two = gentle.fit((x[on], y[on]), weights=weights[on])
+    alike(one, two)
+    same(one, two)
     assert one.tally.n_weightless == (~on).sum()
     assert one.tally.n_used == on.sum()
 
@@ -80,6 +142,19 @@ def test_weights_are_known_up_to_a_factor(seed, factor):
     np.testing.assert_allclose(two.values, one.values, rtol=1e-8, atol=1e-10)
     np.testing.assert_allclose(
         list(two.std_errors.values()), list(one.std_errors.values()), rtol=1e-8
+    )
+
+
+@given(seed=seeds, exponent=st.integers(-40, 40))
+def test_weights_times_a_power_of_two_change_no_digit(seed, exponent):
+    rng, x, y = made(seed)
+    weights = rng.uniform(0.1, 5, len(y))
+    one, two = (gentle.fit((x, y), weights=np.ldexp(weights, e)) for e in (0, exponent))
+    sizes = np.abs(one.answer.coef[:, 0])
+    floors = (one.answer.floor + two.answer.floor)[:, 0]
+    assert (np.abs(apart(one.answer, two.answer)) <= floors + 2.0**-104 * sizes).all()
+    np.testing.assert_allclose(
+        list(two.std_errors.values()), list(one.std_errors.values()), rtol=1e-12
     )
 
 
@@ -111,6 +186,85 @@ def test_other_units_map_back(seed, factors):
     np.testing.assert_allclose(
         np.abs(list(two.t_values.values())[1:]), np.abs(list(one.t_values.values())[1:]), rtol=1e-6
     )
+
+
+def misplaced(x, moved, c, d):
+    """(p,) lengths of the columns by which (moved - d) / c misses x: what the change itself rounds."""
+    missed = (exactly(moved) - exactly(d)) / exactly(c) - exactly(x)
+    return np.sqrt((missed.astype(float) ** 2).sum(axis=0))
+
+
+@given(
+    seed=seeds,
+    exponents=st.lists(st.floats(-8, 8), min_size=3, max_size=3),
+    offsets=st.lists(
+        st.one_of(st.just(0.0), st.floats(-9, 9).map(lambda e: 10.0**e)), min_size=3, max_size=3
+    ),
+)
+def test_any_units_and_offsets_map_back_to_the_rounding_that_they_bring(seed, exponents, offsets):
+    """To first order a change E of the columns moves b by H^-1 (E'r - X'E b), and by no more."""
+    rng, x, y = made(seed)
+    c = rng.choice([-1, 1], 3) * 10.0 ** np.array(exponents)
+    d = rng.choice([-1, 1], 3) * np.array(offsets) * np.abs(c) * x.std(axis=0)
+    moved = x * c + d
+    one, two = gentle.fit((x, y)), gentle.fit((moved, y))
+    slopes = solved(two)[1:] * exactly(c)
+    back = np.concatenate([[solved(two)[0] + (solved(two)[1:] * exactly(d)).sum()], slopes])
+    floor = one.answer.floor[:, 0] + np.append(
+        two.answer.floor[0, 0] + np.abs(d) @ two.answer.floor[1:, 0],
+        np.abs(c) * two.answer.floor[1:, 0],
+    )
+
+    missed = misplaced(x, moved, c, d)
+    b = np.abs(one.exact_values[1:])
+    inverse = np.abs(one.answer.basis @ one.answer.basis.T)
+    lengths, residual = one.answer.lengths, np.sqrt(one.rss)
+    may_move = inverse[:, 1:] @ missed * residual + lengths * (missed @ b)
+    assert (np.abs((back - solved(one)).astype(float)) <= 1.1 * may_move + floor).all()
+
+    errors = np.array(list(one.std_errors.values()))[1:]
+    rtol = 1e-12 + 1.1 * (lengths[1:] @ missed + missed @ b / residual)
+    np.testing.assert_allclose(
+        np.array(list(two.std_errors.values()))[1:] * np.abs(c), errors, rtol=rtol
+    )
+    assert two.rss == pytest.approx(one.rss, rel=1e-12 + 2.2 * (missed @ b) / residual)
+
+
+@given(seed=seeds, exponents=st.lists(st.integers(-300, 300), min_size=3, max_size=3))
+def test_units_that_are_powers_of_two_change_no_digit(seed, exponents):
+    _, x, y = made(seed)
+    c = np.exp2(exponents)
+    one, two = gentle.fit((x, y)), gentle.fit((x * c, y))
+    units = np.append(1.0, c)
+    sizes = np.abs(one.exact_values)
+    floors = one.answer.floor[:, 0] + units * two.answer.floor[:, 0]
+    missed = np.abs((solved(two) * exactly(units) - solved(one)).astype(float))
+    assert (missed <= floors + 2.0**-104 * sizes).all()
+    np.testing.assert_allclose(
+        np.array(list(two.std_errors.values())) * units, list(one.std_errors.values()), rtol=1e-12
+    )
+
+
+@given(
+    seed=seeds,
+    a=st.one_of(st.floats(-1e8, -1e-8), st.floats(1e-8, 1e8)),
+    size=st.floats(-8, 8),
+    shift=st.floats(-1e9, 1e9),
+)
+def test_another_target_maps_back_to_the_rounding_that_it_brings(seed, a, size, shift):
+    """a y + X b + shift has the coefficients a times those of y, plus b: a change f moves them by X^+ f."""
+    rng, x, y = made(seed)
+    b = 10.0**size * rng.normal(size=3)
+    other = a * y + x @ b + shift
+    one, two = gentle.fit((x, y)), gentle.fit((x, other))
+    wanted = solved(one) * Fraction(a) + exactly(np.append(shift, b))
+    target = exactly(y) * Fraction(a) + exactly(x) @ exactly(b) + Fraction(shift)
+    rounded = np.sqrt(((exactly(other) - target).astype(float) ** 2).sum())
+    may_move = (1 + 1e-9) * one.answer.lengths * rounded
+    floor = abs(a) * one.answer.floor[:, 0] + two.answer.floor[:, 0]
+    assert (np.abs((solved(two) - wanted).astype(float)) <= may_move + floor).all()
+    spread = abs(a) * np.sqrt(one.rss)
+    assert np.sqrt(two.rss) == pytest.approx(spread, rel=1e-12, abs=(1 + 1e-9) * rounded)
 
 
 @pytest.mark.parametrize("scale", [1e-100, 1.0, 1e100])
@@ -164,6 +318,279 @@ def test_residuals_are_orthogonal_to_the_columns(intercept, seed):
     cosines = columns.T @ residual / np.linalg.norm(columns, axis=0) / np.linalg.norm(residual)
     np.testing.assert_allclose(cosines, 0, atol=1e-8)
     assert residual @ residual == pytest.approx(found.rss, rel=1e-8)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("intercept", [True, False])
+@given(seed=seeds, far=st.sampled_from([0.0, 1e3, 1e8]))
+def test_residuals_are_orthogonal_to_the_columns_within_the_bound(intercept, weighted, seed, far):
+    """X'W(y - X b) = X'WX (b* - b): in fractions, so that nothing but the answer is rounded."""
+    rng, x, y = made(seed)
+    x = x + far
+    weights = rng.uniform(0.1, 5, len(y)) if weighted else np.ones(len(y))
+    found = gentle.fit((x, y), intercept=intercept, weights=weights)
+    columns = exactly(np.column_stack([np.ones(len(y)), x]) if intercept else x)
+    w = exactly(weights)
+    sizes = np.sqrt(((columns**2) * w[:, None]).sum(axis=0).astype(float))
+    for coef, floor in (
+        (solved(found), found.answer.floor[:, 0]),
+        (exactly(found.exact_values), found.certificate.distance),
+    ):
+        residual = exactly(y) - columns @ coef
+        slope = (columns.T @ (w * residual)).astype(float)
+        assert (np.abs(slope) <= (1 + 1e-9) * sizes * (sizes @ floor)).all()
+    assert float((w * residual**2).sum()) == pytest.approx(found.rss, rel=1e-12)
+
+
+# --- parts and ways ---------------------------------------------------------------------------
+
+
+def rows_of(x, y, batch_rows=None, **options):
+    names = tuple(f"x{j + 1}" for j in range(x.shape[1]))
+    source = Arrays(x, names, {"y": y})
+    return Rows(source, learn_design(source, targets=("y",), **options), batch_rows)
+
+
+def tree(rng, shards):
+    """The shards merged in any order, neighbours or not."""
+    shards = list(shards)
+    while len(shards) > 1:
+        one, two = (shards.pop(int(rng.integers(len(shards)))) for _ in range(2))
+        shards.append(one.merge(two))
+    return shards[0]
+
+
+def from_sums(sums, *, intercept=True, l2=0.0):
+    return solve(reduce(sums.triangle(), intercept=intercept, l2=l2))
+
+
+def pooled_within_certificates(found, pooled):
+    """No further from the answer of all rows than both are known, and near where that is easy."""
+    missed = np.abs(apart(found, pooled))
+    assert (missed <= (found.floor + pooled.floor)[:, 0]).all()
+    assert found.n_rows == pooled.n_rows
+    if pooled.problem.condition < 30:
+        assert (missed <= 1e-12 * np.maximum(np.abs(pooled.coef), pooled.sizes)[:, 0]).all()
+        np.testing.assert_allclose(found.lengths, pooled.lengths, rtol=1e-12)
+        np.testing.assert_allclose(found.rss, pooled.rss, rtol=1e-10)
+
+
+@pytest.mark.parametrize("zero", [Moments, Triangle.unplaced], ids=["moments", "triangle"])
+@pytest.mark.parametrize("intercept", [True, False])
+@given(seed=seeds, shards=st.integers(1, 12), l2=st.sampled_from([0.0, 0.01]))
+def test_any_tree_of_shards_gives_the_answer_of_all_rows(zero, intercept, seed, shards, l2):
+    rng, x, y = made(seed)
+    x = x + rng.choice([0.0, 10.0], 3) * x.std(axis=0)
+    edges = [0, *np.sort(rng.integers(0, len(y) + 1, shards - 1)), len(y)]
+    parts = [fold(zero(), rows_of(x[a:b], y[a:b], intercept=intercept)) for a, b in pairwise(edges)]
+    pooled = least_squares(rows_of(x, y, intercept=intercept), Choices(l2=l2))
+    assert pooled.polished
+    found = from_sums(tree(rng, parts), intercept=intercept, l2=l2)
+    pooled_within_certificates(found, pooled)
+
+
+@pytest.mark.parametrize("zero", [Moments, Triangle.unplaced], ids=["moments", "triangle"])
+@given(seed=seeds, parts=st.integers(1, 60), batch_rows=st.integers(1, 50))
+def test_any_number_of_parts_gives_the_answer_of_all_rows(zero, seed, parts, batch_rows):
+    _, x, y = made(seed)
+    sums = fold(zero(), rows_of(x, y, batch_rows), parts=parts)
+    pooled_within_certificates(from_sums(sums), least_squares(rows_of(x, y)))
+
+
+@pytest.mark.parametrize("method", ["auto", "qr"])
+def test_shards_that_differ_in_everything_are_one_table(method):
+    """Rows sorted by a column that runs over six decades: each shard has its own centre and scale."""
+    rng = np.random.default_rng(12)
+    x = np.sort(10.0 ** rng.uniform(-3, 3, (60, 1)), axis=0)
+    x = np.column_stack([x, np.log(x[:, 0]) + rng.normal(size=60)])
+    y = x @ [1e-3, 2] + rng.normal(size=60)
+    pooled = least_squares(rows_of(x, y))
+    zero = Moments() if method == "auto" else Triangle.unplaced()
+    for parts in (2, 7, 30, 60):
+        pooled_within_certificates(from_sums(fold(zero, rows_of(x, y), parts=parts)), pooled)
+
+
+@given(seed=seeds, l2=st.sampled_from([0.0, 1e-3, 10.0]), intercept=st.booleans())
+def test_qr_gives_the_answer_of_cross_products(seed, l2, intercept):
+    rng, x, y = made(seed)
+    options = {"l2": l2, "intercept": intercept, "weights": rng.uniform(0.1, 5, len(y))}
+    same(gentle.fit((x, y), **options), gentle.fit((x, y), method="qr", **options))
+
+
+@pytest.mark.parametrize("nearness", [1.0, 1e-2, 1e-4, 1e-5, 1e-6, 1e-7])
+@given(seed=seeds)
+def test_qr_gives_the_answer_of_cross_products_where_columns_are_near(nearness, seed):
+    _, x, y = made(seed)
+    x[:, 2] = x[:, 0] + nearness * x[:, 0].std() * x[:, 2] / x[:, 2].std()
+    one, two = (gentle.fit((x, y), method=method) for method in ("auto", "qr"))
+    assert (
+        np.abs(apart(one.answer, two.answer)) <= (one.answer.floor + two.answer.floor)[:, 0]
+    ).all()
+    np.testing.assert_array_equal(one.values, two.values)
+
+
+def test_qr_gives_the_answer_of_cross_products_without_a_polish():
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(300_000, 4)) * [1, 1e4, 1e-4, 1] + [0, 1e5, 0, 3]
+    y = x @ [1, 1e-4, 1e4, -1] + rng.normal(size=len(x))
+    one, two = (gentle.fit((x, y), method=method) for method in ("auto", "qr"))
+    assert not one.answer.polished
+    assert not two.answer.polished
+    missed = np.abs(one.values - two.values)
+    assert (missed <= (one.answer.floor + two.answer.floor)[:, 0]).all()
+    np.testing.assert_allclose(missed / list(one.std_errors.values()), 0, atol=1e-8)
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-9, 1e-40, 1e-100, 1e100])
+def test_a_column_that_is_zero_for_thousands_of_rows_has_its_unit_like_any_other(unit):
+    """A rare level, in rows sorted by it: whole blocks of a pass see nothing of it."""
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(40_000, 2))
+    rare = np.where(np.arange(40_000) < 37_000, 0.0, rng.normal(size=40_000))
+    y = x @ [1, -2] + rare + rng.normal(size=40_000)
+    one, two = (gentle.fit((np.column_stack([x, c * rare]), y)) for c in (1.0, unit))
+    np.testing.assert_allclose(two.values * [1, 1, 1, unit], one.values, rtol=1e-12)
+    np.testing.assert_allclose(two.sigma, one.sigma, rtol=1e-12)
+
+
+@pytest.mark.parametrize("solver", ["exact", "sgd"])
+@given(seed=seeds, k=st.integers(2, 4))
+def test_several_targets_are_each_alone(solver, seed, k):
+    rng, x, y = made(seed)
+    targets = np.column_stack(
+        [y, *(rng.normal(size=(k - 1, len(y))) * 10.0 ** np.arange(1, k)[:, None])]
+    )
+    weights = rng.uniform(0.1, 5, len(y))
+    found = gentle.fit((x, targets), weights=weights, solver=solver)
+    assert list(found) == [f"y{j + 1}" for j in range(k)]
+    for name, target in zip(found, targets.T, strict=True):
+        alone = gentle.fit((x, target), weights=weights, solver=solver)
+        same(found[name], alone)
+        np.testing.assert_allclose(found[name].vcov, alone.vcov, rtol=1e-10)
+        assert found[name].r2 == pytest.approx(alone.r2, rel=1e-12)
+        if solver == "exact":
+            np.testing.assert_array_equal(found[name].values, alone.values)
+        assert found[name].certificate.within <= max(1e-3, 2 * alone.certificate.floor)
+        np.testing.assert_allclose(
+            found.predict(x), np.column_stack([found[n].predict(x) for n in found])
+        )
+
+
+def test_several_targets_without_a_polish_are_each_alone():
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=(250_000, 4)) + np.array([0, 10, 0, 3])
+    y = x @ rng.normal(size=(4, 3)) + rng.normal(size=(len(x), 3)) * [1, 1e3, 1e-3]
+    found = gentle.fit((x, y))
+    for name, target in zip(found, y.T, strict=True):
+        alone = gentle.fit((x, target))
+        assert not alone.answer.polished
+        missed = np.abs(found[name].values - alone.values)
+        assert (missed <= (found[name].answer.floor + alone.answer.floor)[:, 0]).all()
+        np.testing.assert_allclose(
+            list(found[name].std_errors.values()), list(alone.std_errors.values()), rtol=1e-9
+        )
+
+
+@pytest.mark.parametrize("solver", ["exact", "sgd"])
+@given(seed=seeds, size=st.floats(-3, 9))
+def test_an_offset_is_taken_from_the_target(solver, seed, size):
+    rng, x, y = made(seed)
+    offset = 10.0**size * rng.normal(size=len(y))
+    y = y + offset
+    one = gentle.fit((x, y), offset=offset, solver=solver)
+    two = gentle.fit((x, y - offset), solver=solver)
+    np.testing.assert_array_equal(one.values, two.values)
+    np.testing.assert_array_equal(one.vcov, two.vcov)
+    np.testing.assert_array_equal(one.predict(x, offset=offset), two.predict(x) + offset)
+
+
+def test_an_offset_may_be_a_column_and_belongs_to_predictions():
+    rng, x, y = made(13)
+    frame = pl.DataFrame({"a": x[:, 0], "b": x[:, 1], "known": rng.normal(size=40), "y": y})
+    rest = frame.with_columns(pl.col("y") - pl.col("known"))
+    one = gentle.fit(frame, "y ~ a + b", offset="known")
+    two = gentle.fit(rest, "y ~ a + b")
+    assert one.coef == two.coef
+    assert gentle.fit(frame, target="y", offset="known").names == ("Intercept", "a", "b")
+    np.testing.assert_array_equal(
+        one.predict(frame), two.predict(frame) + frame["known"].to_numpy()
+    )
+    with pytest.raises(GentleError, match=r"'known'.*offset"):
+        one.predict(frame.drop("known"))
+
+
+# --- a fit is a value -------------------------------------------------------------------------
+
+
+KINDS_OF_FIT = {
+    "plain": {},
+    "weights": {"weights": np.linspace(0.5, 2, 400)},
+    "ridge": {"l2": 0.1},
+    "no constant": {"intercept": False},
+    "descent": {"solver": "sgd"},
+    "robust": {"errors": "HC3"},
+    "clusters": {"cluster": np.arange(400) % 20},
+    "text clusters": {"cluster": [f"group {row % 7}" for row in range(400)]},
+    "two-way clusters": {"cluster": (np.arange(400) % 20, np.arange(400) // 20)},
+    "autocorrelated": {"errors": "HAC"},
+    "qr": {"method": "qr"},
+    "held out": {"test": 0.25},
+    "two targets": {},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_FIT)
+def test_a_fit_comes_back_from_a_pickle_as_it_was(kind):
+    rng, x, y = made(14, n=400)
+    if kind == "two targets":
+        y = np.column_stack([y, rng.normal(size=400)])
+    found = gentle.fit((x, y), **KINDS_OF_FIT[kind])
+    again = pickle.loads(pickle.dumps(found))
+    fits = (
+        [(found, again)]
+        if kind != "two targets"
+        else zip(found.values(), again.values(), strict=True)
+    )
+    for one, two in fits:
+        assert dict(two.coef) == dict(one.coef)
+        np.testing.assert_equal(dict(two.std_errors), dict(one.std_errors))
+        np.testing.assert_array_equal(two.vcov, one.vcov)
+        np.testing.assert_array_equal(two.predict(x), one.predict(x))
+        np.testing.assert_equal(two.to_dict(), one.to_dict())
+        assert two.summary() == one.summary()
+    assert again.summary() == found.summary()
+
+
+@pytest.mark.parametrize(
+    "text", ["y ~ a * C(g) + I(b**2)", "y ~ bs(a, df=4) + poly(b, 2)", "y + b ~ scale(a)"]
+)
+def test_a_fit_by_a_formula_comes_back_from_a_pickle(text):
+    _, x, y = made(15)
+    frame = pl.DataFrame({"a": x[:, 0], "b": x[:, 1], "g": ["north", "south"] * 20, "y": y})
+    found = gentle.fit(frame, text)
+    again = pickle.loads(pickle.dumps(found))
+    np.testing.assert_array_equal(again.predict(frame), found.predict(frame))
+    assert again.summary() == found.summary()
+
+
+def test_a_fit_from_a_pickle_cannot_be_written_to_either():
+    _, x, y = made(14)
+    found = gentle.fit((x, y), solver="sgd")
+    again = pickle.loads(pickle.dumps(found))
+    for values in (again.values, again.vcov, again.exact_values, again.descent_values):
+        with pytest.raises(ValueError, match="read-only"):
+            values[...] = 0
+
+
+@pytest.mark.parametrize("kind", ["plain", "descent", "robust", "qr"])
+def test_a_fit_does_not_grow_with_its_rows(kind):
+    sizes = []
+    for n in (400, 40_000):
+        _, x, y = made(16, n=n)
+        found = gentle.fit((x, y), **KINDS_OF_FIT[kind])
+        sizes.append(len(pickle.dumps(found)))
+    assert max(sizes) <= 20_000
+    assert sizes[1] <= 1.2 * sizes[0]
 
 
 # --- rank -----------------------------------------------------------------------------------
@@ -235,6 +662,124 @@ def test_rank_raise_refuses_and_names_the_column(case):
     x, expected = columns_that_depend(rng)[case]
     with pytest.raises(GentleError, match=next(iter(expected))):
         gentle.fit((x, rng.normal(size=50)), rank="raise")
+
+
+def shortest(x, y, intercept=True):
+    """The minimum-norm slopes of least squares, on centred columns where there is a constant."""
+    a, b = (x - x.mean(axis=0), y - y.mean()) if intercept else (x, y)
+    return np.linalg.lstsq(a, b, rcond=1e-12)[0]
+
+
+@pytest.mark.parametrize("case", [*CASES, "fewer rows"])
+def test_the_minimum_norm_is_that_of_numpy_and_sklearn(case):
+    """In the same units as drop's: the slopes are the shortest, and the predictions are the same."""
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(6, 11)) if case == "fewer rows" else columns_that_depend(rng)[case][0]
+    y = x[:, 0] / x[:, 0].std() + rng.normal(size=len(x))
+    with pytest.warns(RankWarning, match="shortest"):
+        found = gentle.fit((x, y), rank="minimum-norm")
+    assert not found.dropped
+    assert not np.isnan(found.values).any()
+    wanted = shortest(x, y)
+    # a column far out or in large units rounds the slopes of numpy, by its offset or unit
+    rtol = {"far out": 1e-8, "in other units": 1e-6, "a large constant": 1e-6}.get(case, 1e-11)
+    np.testing.assert_allclose(found.slopes, wanted, rtol=rtol, atol=rtol * np.abs(wanted).max())
+    theirs = LinearRegression().fit(x, y)
+    if case not in ("in other units", "a large constant"):  # sklearn's rank rule is another there
+        np.testing.assert_allclose(found.slopes, theirs.coef_, rtol=1e-7, atol=1e-7)
+        assert found.intercept == pytest.approx(theirs.intercept_, rel=1e-6, abs=1e-6)
+
+    dropped = left_out(x, y)
+    np.testing.assert_allclose(found.predict(x), dropped.predict(x), rtol=1e-9, atol=1e-9)
+    norm = np.linalg.norm(found.slopes)
+    assert norm <= np.linalg.norm(dropped.slopes) * (1 + 1e-12)
+    assert found.rss == dropped.rss
+    assert found.df_resid == dropped.df_resid
+    assert dict(found.dependent) == dict(dropped.dropped)
+    for name in found.dependent:
+        assert name in found.summary()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_errors_of_the_minimum_norm_are_those_of_the_pseudo_inverse(case):
+    rng = np.random.default_rng(1)
+    x, _ = columns_that_depend(rng)[case]
+    if case in ("in other units", "far out", "a large constant"):
+        return  # where the pseudo-inverse of float64 is another's
+    found = left_out(x, rng.normal(size=50), rank="minimum-norm")
+    a = x - x.mean(axis=0)
+    wanted = found.sigma**2 * np.linalg.pinv(a.T @ a, rcond=1e-12, hermitian=True)
+    np.testing.assert_allclose(
+        found.vcov[1:, 1:], wanted, rtol=1e-9, atol=1e-11 * np.abs(wanted).max()
+    )
+
+
+@given(seed=seeds, l2=st.just(0.0), intercept=st.booleans(), weighted=st.booleans())
+def test_the_minimum_norm_of_any_combinations(seed, l2, intercept, weighted):
+    """Columns of whole numbers, of which some are sums of others: numpy's slopes, in any case."""
+    rng = np.random.default_rng(seed)
+    base = rng.integers(-4, 5, (30, 3)).astype(float)
+    mix = rng.integers(-2, 3, (3, 4)).astype(float)
+    x = np.column_stack([base, base @ mix + rng.integers(0, 2, 4) * intercept])[
+        :, rng.permutation(7)
+    ]
+    y = rng.normal(size=30)
+    weights = rng.uniform(0.5, 2, 30) if weighted else np.ones(30)
+    found = left_out(x, y, rank="minimum-norm", intercept=intercept, weights=weights, l2=l2)
+    root = np.sqrt(weights)[:, None]
+    mean = weights @ x / weights.sum() if intercept else 0.0
+    level = weights @ y / weights.sum() if intercept else 0.0
+    wanted = shortest((x - mean) * root, (y - level) * root[:, 0], intercept=False)
+    np.testing.assert_allclose(found.slopes, wanted, rtol=1e-10, atol=1e-11)
+    dropped = left_out(x, y, intercept=intercept, weights=weights)
+    np.testing.assert_allclose(found.predict(x), dropped.predict(x), rtol=1e-10, atol=1e-10)
+
+
+@given(seed=seeds)
+def test_the_rank_rules_are_one_where_no_column_depends_on_others(seed):
+    _, x, y = made(seed)
+    one, two, three = (gentle.fit((x, y), rank=rank) for rank in ("drop", "minimum-norm", "raise"))
+    for other in (two, three):
+        np.testing.assert_array_equal(other.values, one.values)
+        np.testing.assert_array_equal(other.vcov, one.vcov)
+        assert not other.dropped
+        assert not other.dependent
+
+
+def test_a_descent_with_the_minimum_norm_is_near_the_exact_one():
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(400, 3))
+    x = np.column_stack([x, x[:, 0] - 2 * x[:, 1], np.full(400, 3.0)])
+    y = x @ [1, 2, 3, 0, 0] + rng.normal(size=400)
+    found = left_out(x, y, solver="sgd", rank="minimum-norm", tol=1e-6)
+    wanted = shortest(x, y)
+    np.testing.assert_allclose(found.exact_values[1:], wanted, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(found.values[1:], wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("rank", ["drop", "minimum-norm", "raise"])
+@pytest.mark.parametrize("kind", ["weights", "frequencies"])
+@pytest.mark.parametrize("solver", ["exact", "sgd"])
+def test_weights_that_are_all_zero_leave_nothing_to_fit(rank, kind, solver):
+    _, x, y = made(17)
+    with pytest.raises(
+        GentleError, match=r"no row of .* is left to fit: 40 were read .*40 of weight zero"
+    ) as no:
+        gentle.fit((x, y), rank=rank, solver=solver, **{kind: np.zeros(40)})
+    assert "\n" not in str(no.value)
+
+
+@pytest.mark.parametrize("p", [4, 12, 60])
+def test_fewer_rows_than_columns_are_refused_or_shared_out(p):
+    rng = np.random.default_rng(2)
+    x, y = rng.normal(size=(4, p)), rng.normal(size=4)
+    with pytest.raises(GentleError, match="column 'x4'"):
+        gentle.fit((x, y), rank="raise")
+    found = left_out(x, y, rank="minimum-norm")
+    np.testing.assert_allclose(found.slopes, shortest(x, y), rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(found.predict(x), y, rtol=1e-11)
+    assert found.df_resid == 0
+    assert len(found.dependent) == p - 3
 
 
 @pytest.mark.parametrize("p", [4, 5, 12, 60])

@@ -323,7 +323,9 @@ def test_a_power_and_what_it_lacks_are_the_exact_power(text, powers):
     assert low.any()
 
 
-@pytest.mark.parametrize("text", ["y ~ a", "y ~ I(a**0.5)", "y ~ I(a**-1)", "y ~ log(a):b", "y ~ 1"])
+@pytest.mark.parametrize(
+    "text", ["y ~ a", "y ~ I(a**0.5)", "y ~ I(a**-1)", "y ~ log(a):b", "y ~ 1"]
+)
 def test_what_is_no_whole_power_lacks_nothing(text):
     source = Frame(frame())
     assert all(batch.low is None for batch in Rows(source, learn_design(source, text)))

@@ -9,7 +9,18 @@ import pytest
 import torch
 
 from gentle.errors import GentleError
-from gentle.sources import Arrays, File, Frame, Matrix, Subset, hold_out, open_source, read_file
+from gentle.sources import (
+    Arrays,
+    File,
+    Frame,
+    Matrix,
+    Subset,
+    hold_out,
+    open_source,
+    pair_targets,
+    read_file,
+    with_columns,
+)
 from gentle.sources import csv as csv_format
 from gentle.sources import parquet as parquet_format
 
@@ -202,6 +213,64 @@ def test_a_pandas_frame_is_read_too():
     frame.index = frame.index * 7 + 3  # an index of its own does not matter
     seen = whole(open_source(frame))[1]
     np.testing.assert_array_equal(seen, expected(Frame(table()))[1])
+
+
+@pytest.mark.parametrize("kind", ["array", "tensor", "frame"])
+def test_several_targets_have_names_of_their_own(kind):
+    x, y = table().select("a", "b").to_numpy(), table().select("y", z=-pl.col("y"))
+    y = {"array": y.to_numpy(), "tensor": torch.tensor(y.to_numpy()), "frame": y}[kind]
+    names = ("y", "z") if kind == "frame" else ("y1", "y2")
+    assert pair_targets((x, y)) == names
+    source = open_source((x, y))
+    assert list(source.schema()) == ["x1", "x2", *names]
+    values = np.concatenate([v for _, v in chunks(source, columns=tuple(source.schema()))])
+    right = expected(Frame(table()))[1]
+    np.testing.assert_array_equal(values, np.column_stack([right, -right[:, 2]]))
+
+
+def test_a_pair_that_is_none_names_no_target():
+    assert pair_targets(table()) == ()
+    assert pair_targets("t.csv") == ()
+    assert pair_targets((table().select("a", "b"), table()["y"])) == ("y",)
+
+
+LABELS = {
+    "texts": [f"firm {row % 7}" for row in range(N)],
+    "integers": np.arange(N) % 7,
+    "floats": np.arange(N) % 7 / 2,
+    "truths": np.arange(N) % 2 == 1,
+}
+
+
+@pytest.mark.parametrize("labels", LABELS)
+@pytest.mark.parametrize("make", [arrays, frame], ids=lambda make: make.__name__)
+def test_columns_that_were_given_beside_stay_with_their_rows(make, labels):
+    """In chunks, parts and subsets; numbers as numbers, labels of clusters as what they are."""
+    given, weights = np.asarray(LABELS[labels]), np.arange(N) * 2.0
+    source = with_columns(make(None), {"w": weights})
+    source = with_columns(source, {"g": LABELS[labels]}, labels=True)
+    keep = np.random.default_rng(2).random(N) < 0.4
+    for part in (source, Subset(source, keep), *source.split(7), *Subset(source, keep).split(3)):
+        for numbers, found in part.scan(("a", "w", "g"), 100):
+            if isinstance(found, Matrix):
+                seen, mass = found.labels["g"], found.other["w"]
+            else:
+                seen, mass = found["g"].to_numpy(), found["w"].to_numpy()
+            np.testing.assert_array_equal(mass, weights[numbers])
+            assert seen.tolist() == given[numbers].tolist()
+
+
+@pytest.mark.parametrize("labels", [np.arange(N - 1), np.zeros((N, 2))], ids=["short", "wide"])
+def test_a_column_beside_has_one_value_for_each_row(labels):
+    for options in ({}, {"labels": True}):
+        with pytest.raises(GentleError, match=f"g must hold one value for each of the {N:,} rows"):
+            with_columns(frame(None), {"g": labels}, **options)
+
+
+@pytest.mark.parametrize("missing", [None, float("nan")])
+def test_a_missing_label_is_refused(missing):
+    with pytest.raises(GentleError, match="cluster is missing"):
+        with_columns(frame(None), {"g": [missing, *["a"] * (N - 1)]}, labels=True)
 
 
 @pytest.mark.parametrize("thing", [None, 3, {"a": [1]}, [[1, 2]], object(), (1, 2, 3)])

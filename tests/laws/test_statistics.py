@@ -20,7 +20,7 @@ from gentle.doubled import Doubled
 from gentle.errors import GentleError
 from gentle.losses import Squared
 from gentle.refinement import Refinement, orthonormal
-from gentle.statistics import EPSILON, Moments, Opening, Sample, Score, Slope, Tally, Triangle
+from gentle.statistics import Moments, Opening, Sample, Score, Slope, Tally, Triangle
 
 P = 3
 COORDINATES = Coordinates(
@@ -104,7 +104,7 @@ def unplaced_numbers(it):
     """The coordinates are free: the triangle in those of all."""
     if not len(it.r):
         return np.zeros(2 + 25)
-    return triangle_numbers(it.moved(replace(COORDINATES, intercept=True)))
+    return triangle_numbers(it.moved(COORDINATES))
 
 
 def refinement_numbers(it):
@@ -249,7 +249,9 @@ def test_adding_leaves_the_old_one_and_the_batch_as_they_were(kind, mass):
     assert torch.equal(batch.y, y)
 
 
-@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"tally", "sample", "opening", "opening by qr"}))
+@pytest.mark.parametrize(
+    "kind", sorted(set(KINDS) - {"tally", "sample", "opening", "opening by qr"})
+)
 def test_a_frequency_is_so_many_rows(kind):
     zero, numbers = KINDS[kind]
     rng = np.random.default_rng(5)
@@ -290,7 +292,7 @@ def test_a_sample_is_uniform():
 @masses
 def test_moments_and_triangle_are_the_same_rows(mass):
     batch = make(np.random.default_rng(7), 100, mass)
-    moved = Moments().add(batch).triangle().moved(replace(COORDINATES, intercept=True))
+    moved = Moments().add(batch).triangle().moved(COORDINATES)
     close(triangle_numbers(moved), triangle_numbers(Triangle.zero(COORDINATES).add(batch)))
 
 
@@ -304,6 +306,208 @@ def test_a_triangle_squared_is_the_weighted_cross_product(mass):
     r = Triangle.zero(COORDINATES).add(batch).r
     np.testing.assert_allclose(r.T @ r, (z * w[:, None]).T @ z, rtol=1e-12, atol=1e-10)
     assert np.allclose(r, np.triu(r))
+
+
+@masses
+@given(seed=st.integers(0, 10**6), n=st.integers(1, 60), data=st.data())
+def test_a_triangle_that_chose_its_own_coordinates_is_placed_about_the_means(mass, seed, n, data):
+    batch = make(np.random.default_rng(seed), n, mass)
+    pieces = cut(batch, data.draw(st.lists(st.integers(0, n), max_size=4)))
+    placed = total(Triangle.unplaced(), pieces).triangle()
+    z = np.hstack([batch.x.numpy(), batch.y.numpy()])
+    w = np.ones(n) if batch.mass is None else batch.mass.numpy()
+    mean = np.average(z, axis=0, weights=w)
+    spread = np.sqrt(np.average((z - mean) ** 2, axis=0, weights=w))
+    units = placed.coordinates
+    centres = np.concatenate([units.centre, units.target_centre])
+    scales = np.concatenate([units.scale, units.target_scale])
+    size = np.abs(z).max(axis=0)
+    assert (np.abs(centres - mean) <= 1e-14 * size).all()
+    varies = spread > 1e-12 * size
+    np.testing.assert_allclose(scales[varies], spread[varies], rtol=1e-9)
+    assert not placed.squared
+    assert (placed.n_rows, placed.total) == pytest.approx((batch.n_rows, w.sum()), rel=1e-13)
+    r = placed.r / np.sqrt(placed.total)
+    np.testing.assert_allclose(np.abs(r[0]), np.eye(P + 2)[0], atol=1e-12)
+    np.testing.assert_allclose((r**2).sum(axis=0)[1:][varies], 1, rtol=1e-9)
+
+
+@pytest.mark.parametrize("far", [1e3, 1e9])
+@pytest.mark.parametrize("unit", [1e-8, 1e8])
+def test_triangles_merge_however_far_apart_their_coordinates_are(far, unit):
+    """Each part has its own centre and unit; about its means the union is that of all rows at once."""
+    rng = np.random.default_rng(6)
+    z = np.vstack([rng.normal(size=(30, P + 1)), unit * rng.normal(size=(20, P + 1)) + far])
+    batches = [
+        Batch(torch.from_numpy(part[:, :P]), torch.from_numpy(part[:, P:]), np.arange(len(part)))
+        for part in (z[:30], z[30:])
+    ]
+    parts = [Triangle.unplaced().add(batch) for batch in batches]
+    mean, spread = z.mean(axis=0), z.std(axis=0)
+    units = Coordinates(mean[:P], spread[:P], mean[P:], spread[P:], intercept=True)
+    u = np.hstack([np.ones((50, 1)), (z - mean) / spread])
+    for merged in (parts[0].merge(parts[1]), parts[1].merge(parts[0])):
+        r = merged.triangle().moved(units).r
+        np.testing.assert_allclose(r.T @ r, u.T @ u, atol=1e-9)
+
+
+# --- refinement ---------------------------------------------------------------------------------
+
+
+def fraction(*parts):
+    """The sum of arrays of float64, exactly."""
+    return sum(np.vectorize(Fraction, otypes=[object])(part) for part in parts)
+
+
+@masses
+@pytest.mark.parametrize("low", [False, True])
+@pytest.mark.parametrize("intercept", [False, True])
+@given(seed=st.integers(0, 10**6), n=st.integers(1, 25), data=st.data())
+def test_a_refinement_is_the_residuals_gradient_and_curvature(mass, low, intercept, seed, n, data):
+    """In any chunks, to double-double: held against fractions, in which nothing is rounded."""
+    batch = make(np.random.default_rng(seed), n, mass)
+    pieces = cut(batch, data.draw(st.lists(st.integers(0, n), max_size=4)))
+    x = fraction(batch.x.numpy(), batch.low.numpy() * low)
+    columns = np.array([0, 2])
+    a = np.hstack([np.full((n, int(intercept)), Fraction(1)), x[:, columns]])
+    q = a.shape[1]
+    coef = Doubled(*(part[:q] for part in COEF))
+    basis = Doubled(*(part[:q, :q] for part in BASIS))
+    w = fraction(np.ones(n))
+    for part in (batch.weight, batch.frequency):
+        w = w if part is None else w * fraction(part.numpy())
+    misfit = (fraction(batch.y.numpy()) - a @ fraction(*coef))[:, 0]
+    terms = a * (w * misfit)[:, None]
+    seen = a @ fraction(*basis)
+
+    if not low:
+        pieces = [replace(piece, low=None) for piece in pieces]
+    found = total(Refinement(columns, intercept, coef, basis, float(sum(w))), pieces)
+    squares = float(sum(w * misfit**2))
+    assert found.squares[0] == pytest.approx(squares, rel=1e-13)
+    gradient = fraction(*found.gradient)[:, 0]
+    sizes = (np.abs(a).max(axis=0) * sum(np.abs(w * misfit))).astype(float)
+    apart = np.abs(gradient - terms.sum(axis=0)).astype(float)
+    assert (apart <= DOUBLED * sizes).all()
+    gram = (seen.T @ (seen * w[:, None])).astype(float)
+    np.testing.assert_allclose(found.gram, gram, rtol=1e-12, atol=1e-13 * np.abs(gram).max())
+
+
+@pytest.mark.parametrize("far", [0.0, 1e3, 1e7])
+def test_residuals_near_nothing_keep_their_digits(far):
+    """y is x'b but for a hundred-millionth of its rounding, and the offset is far."""
+    rng = np.random.default_rng(13)
+    x = rng.normal(size=(40, P)) + far
+    b = np.array([[3.0], [1.1], [-0.7], [0.2]])
+    y = np.hstack([np.ones((40, 1)), x]) @ b
+    batch = Batch(torch.from_numpy(x), torch.from_numpy(y), np.arange(40))
+    coef = Doubled(b, 2.0**-80 * rng.normal(size=b.shape))
+    found = Refinement(np.arange(P), True, coef).add(batch)
+    a = np.hstack([np.full((40, 1), Fraction(1)), fraction(x)])
+    misfit = fraction(y) - a @ fraction(*coef)
+    assert found.squares[0] == pytest.approx(float((misfit**2).sum()), rel=1e-12)
+    gradient = (a.T @ misfit).astype(float)
+    np.testing.assert_allclose(found.gradient.high, gradient, rtol=1e-9, atol=1e-25 * (1 + far))
+    assert found.gram is None
+
+
+def test_an_orthonormal_basis_is_one():
+    rng = np.random.default_rng(14)
+    rows = rng.normal(size=(30, 4))
+    turn = orthonormal(rows.T @ rows)
+    assert (turn == np.triu(turn)).all()
+    turned = rows @ turn
+    np.testing.assert_allclose(turned.T @ turned, np.eye(4), atol=1e-13)
+    assert orthonormal(np.diag([1.0, -1e-9])) is None
+
+
+# --- moments ------------------------------------------------------------------------------------
+
+
+@masses
+@given(seed=st.integers(0, 10**6), n=st.integers(20, 60), share=st.floats(0.4, 0.6))
+def test_what_was_added_can_be_taken_away(mass, seed, n, share):
+    batch = make(np.random.default_rng(seed), n, mass)
+    one, two = cut(batch, [round(n * share)])
+    stay, go = Moments().add(two), Moments().add(one)
+    for whole in (stay.merge(go), go.merge(stay), Moments().add(batch)):
+        left = whole.subtract(go)
+        assert left.n_rows == pytest.approx(stay.n_rows, rel=1e-13)
+        assert left.total == pytest.approx(stay.total, rel=1e-13)
+        close(moments_numbers(left), moments_numbers(stay))
+    close(moments_numbers(stay.merge(go).subtract(stay)), moments_numbers(go))
+
+
+def test_taking_nothing_away_changes_nothing():
+    seen = Moments().add(make(np.random.default_rng(0), 20))
+    assert seen.subtract(Moments()) is seen
+
+
+def shifted(batch, by):
+    return replace(batch, x=batch.x + by, y=batch.y + by)
+
+
+@pytest.mark.parametrize("mass", ["none", "weights"])
+def test_what_would_leave_nothing_cannot_be_taken_away(mass):
+    batch = make(np.random.default_rng(1), 20, mass)
+    seen = Moments().add(batch)
+    for other in (seen, seen.merge(Moments().add(make(np.random.default_rng(2), 3, mass)))):
+        with pytest.raises(GentleError, match="none would be left") as refused:
+            seen.subtract(other)
+        assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("stay", "go"),
+    [
+        (
+            make(np.random.default_rng(3), 3),
+            make(np.random.default_rng(4), 100),
+        ),  # too few for four
+        (
+            shifted(make(np.random.default_rng(3), 50), 0.0),
+            shifted(make(np.random.default_rng(4), 50), 1e9),
+        ),
+        (
+            replace(
+                make(np.random.default_rng(3), 50), x=1e-9 * make(np.random.default_rng(3), 50).x
+            ),
+            make(np.random.default_rng(4), 50),
+        ),
+        (
+            make(np.random.default_rng(3), 50),
+            replace(
+                make(np.random.default_rng(4), 50), x=1e9 * make(np.random.default_rng(4), 50).x
+            ),
+        ),
+    ],
+    ids=["too few", "far away", "narrow beside wide", "wide"],
+)
+def test_what_would_lose_half_of_the_digits_is_not_taken_away(stay, go):
+    whole = Moments().add(stay).merge(Moments().add(go))
+    with pytest.raises(GentleError, match="more than half of the digits") as refused:
+        whole.subtract(Moments().add(go))
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("far", [3.0, 30.0, 1e6])
+def test_rows_that_are_not_among_them_cannot_be_taken_away(far):
+    """Where that shows: rows that spread further than all of them."""
+    seen = Moments().add(make(np.random.default_rng(5), 100))
+    foreign = make(np.random.default_rng(6), 50)
+    with pytest.raises(GentleError, match="half of the digits"):
+        seen.subtract(Moments().add(replace(foreign, x=far * foreign.x)))
+
+
+def test_the_moments_of_one_target_are_those_of_it_alone():
+    batch = make(np.random.default_rng(7), 40, "both")
+    y = torch.cat([batch.y, batch.y.square(), -3 * batch.x[:, :1]], dim=1)
+    several = Moments().add(replace(batch, y=y))
+    for at in range(3):
+        alone = Moments().add(replace(batch, y=y[:, at : at + 1]))
+        close(moments_numbers(several.of(at)), moments_numbers(alone))
+        assert several.of(at).n_targets == 1
+    assert alone.of(0) is alone
 
 
 @pytest.mark.parametrize("size", [1e-150, 1e-60, 1.0, 1e60, 1e150])

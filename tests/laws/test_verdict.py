@@ -439,39 +439,51 @@ def test_what_bare_coefficients_cannot_tell_is_another_objective_or_other_rows(p
 # Agreement
 
 
-def agreeing(seed):
-    """Answers to one question by many ways: name -> (fit, its other answer)."""
-    rng, x, y = problem(seed)
-    weights = 10 ** rng.uniform(-1, 1, len(y))
-    fit, weighted = gentle.fit((x, y)), gentle.fit((x, y), weights=weights)
-    frame = pl.DataFrame({**dict(zip(fit.names[1:], x.T, strict=True)), "y": y})
+def in_parts(x, y):
     half = len(y) // 2
-    joined = gentle.fit((x[:half], y[:half])) + gentle.fit((x[half:], y[half:]))
-    order = rng.permutation(len(y))
-    ridge = gentle.fit((x, y), l2=0.1)
-    return {
-        "itself": (fit, fit),
-        "by QR": (fit, gentle.fit((x, y), method="qr")),
-        "by descent": (fit, gentle.fit((x, y), solver="sgd")),
-        "of a frame": (fit, gentle.fit(frame, target="y")),
-        "of a pandas frame": (fit, gentle.fit(frame.to_pandas(), target="y")),
-        "in parts": (fit, joined),
-        "in another order": (fit, gentle.fit((x[order], y[order]))),
-        "of tensors": (fit, gentle.fit((torch.from_numpy(x), torch.from_numpy(y)))),
-        "other errors": (fit, gentle.fit((x, y), errors="HC3", use_t=False)),
-        "weights of one": (fit, gentle.fit((x, y), weights=np.ones(len(y)))),
-        "weights": (weighted, gentle.fit((x, y), weights=weights)),
-        "weights in another unit": (weighted, gentle.fit((x, y), weights=1000 * weights)),
-        "frequencies of one": (fit, gentle.fit((x, y), frequencies=np.ones(len(y)))),
-        "a ridge": (ridge, gentle.fit((x, y), l2=0.1, solver="sgd")),
-    }
+    return gentle.fit((x[:half], y[:half])) + gentle.fit((x[half:], y[half:]))
 
 
-@pytest.mark.parametrize("way", list(agreeing(0)))
+def framed(x, y):
+    return pl.DataFrame({**{f"x{j + 1}": column for j, column in enumerate(x.T)}, "y": y})
+
+
+def weighted(x, y, factor=1.0):
+    return gentle.fit((x, y), weights=factor * np.linspace(0.1, 10, len(y)))
+
+
+AGREEING = {  # two answers to one question, of the rows x and y
+    "itself": (lambda x, y: gentle.fit((x, y)),) * 2,
+    "weights": (weighted, weighted),
+    "weights in another unit": (weighted, lambda x, y: weighted(x, y, 1000.0)),
+    "a ridge": (
+        lambda x, y: gentle.fit((x, y), l2=0.1),
+        lambda x, y: gentle.fit((x, y), l2=0.1, solver="sgd"),
+    ),
+    **{
+        way: (lambda x, y: gentle.fit((x, y)), other)
+        for way, other in {
+            "by QR": lambda x, y: gentle.fit((x, y), method="qr"),
+            "by descent": lambda x, y: gentle.fit((x, y), solver="sgd"),
+            "of a frame": lambda x, y: gentle.fit(framed(x, y), target="y"),
+            "of a pandas frame": lambda x, y: gentle.fit(framed(x, y).to_pandas(), target="y"),
+            "of tensors": lambda x, y: gentle.fit((torch.from_numpy(x), torch.from_numpy(y))),
+            "in parts": in_parts,
+            "in another order": lambda x, y: gentle.fit((x[::-1].copy(), y[::-1].copy())),
+            "other errors": lambda x, y: gentle.fit((x, y), errors="HC3", use_t=False),
+            "weights of one": lambda x, y: gentle.fit((x, y), weights=np.ones(len(y))),
+            "frequencies of one": lambda x, y: gentle.fit((x, y), frequencies=np.ones(len(y))),
+        }.items()
+    },
+}
+
+
+@pytest.mark.parametrize("way", list(AGREEING))
 def test_two_answers_to_one_question_agree(way):
     wrong = {}
     for seed in range(10):
-        one, two = agreeing(seed)[way]
+        _, x, y = problem(seed)
+        one, two = (made(x, y) for made in AGREEING[way])
         for found in (one.compare(two), two.compare(one)):
             if found.cause != "agree" or not found.agrees or "agree" not in found.sentence:
                 wrong[seed] = found.sentence

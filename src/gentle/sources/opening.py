@@ -118,6 +118,8 @@ def _frame(data: Any) -> pl.DataFrame:
     """The frame as polars has it; a pandas frame enters column by column where pyarrow is absent."""
     if isinstance(data, pl.DataFrame):
         return data
+    if hasattr(data, "name"):  # a series is a frame of one column
+        return pl.DataFrame({str(data.name): data.to_numpy()})
     try:
         return pl.DataFrame(data)
     except ImportError:
