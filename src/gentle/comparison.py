@@ -11,7 +11,7 @@ from gentle.batch import Floats, Integers
 from gentle.certificate import Certificate, certify
 from gentle.errors import GentleError, listed
 from gentle.exact import Exact
-from gentle.statistics import EPSILON, Moments
+from gentle.statistics import EPSILON, Moments, Triangle
 from gentle.verdict import Cause, Verdict, verdict
 
 SAME = 1e-9  # numbers nearer than this, in their own size, are taken to be the same
@@ -35,7 +35,7 @@ class Claim:
     l2: float | None = None
     single: bool | None = None  # whether its data were float32
     log_weights: float | None = None  # sum of log w, the weights scaled to mean 1; 0 without any
-    moments: Moments | None = None
+    sums: Moments | Triangle | None = None  # of its rows
     converged: bool | None = None
     losses: Sequence[float] = ()  # of its descent, from first to last
 
@@ -131,6 +131,8 @@ def _another_question(question: Question, other: Claim) -> tuple[Cause, str] | N
         if 0.0 in (ours.log_weights, other.log_weights):
             return "weights", "one weights its rows and the other does not"
         return "weights", "they weight the rows differently"
+    if ours.log_weights and other.log_weights and not _alike(ours.sums, other.sums):
+        return "weights", "they weight the rows differently"
     if _differ(ours.l2, other.l2):
         return "penalty", (
             f"one has a ridge of l2 = {ours.l2:g} and the other of {other.l2:g}, and a ridge draws "
@@ -206,14 +208,31 @@ def _differ(one: float | None, two: float | None, size: float | None = None) -> 
     return abs(one - two) > SAME * (size or max(abs(one), abs(two)))
 
 
+def _alike(ours: Moments | Triangle | None, theirs: Moments | Triangle | None) -> bool:
+    """Whether two data have the same spreads and correlations; so, where that is not known."""
+    if ours is None or theirs is None:
+        return True
+    one, two = (it.triangle() for it in (ours, theirs))
+    if one.r.shape != two.r.shape:
+        return False
+    scales = [
+        np.concatenate([it.coordinates.scale, it.coordinates.target_scale]) for it in (one, two)
+    ]
+    roots = [
+        it.r[1:, 1:] / np.sqrt(it.total) * scale
+        for it, scale in zip((one, two), scales, strict=True)
+    ]
+    signs = [np.where(np.diag(root) < 0, -1.0, 1.0)[:, None] for root in roots]
+    apart = np.abs(roots[0] * signs[0] - roots[1] * signs[1])
+    return bool((apart <= ALIKE * scales[0]).all())
+
+
 def _shifted(question: Question, other: Claim, rounding: float) -> list[str]:
     """The columns whose means differ while all spreads and correlations are alike."""
-    ours, theirs = question.claim.moments, other.moments
-    if ours is None or theirs is None or ours.second.shape != theirs.second.shape:
+    ours, theirs = question.claim.sums, other.sums
+    if ours is None or theirs is None or not _alike(ours, theirs):
         return []
     one, two = ours.triangle(), theirs.triangle()
-    if not np.allclose(one.r[1:, 1:], two.r[1:, 1:], atol=ALIKE * np.sqrt(ours.total), rtol=0):
-        return []
     centres = [
         np.concatenate([it.coordinates.centre, it.coordinates.target_centre]) for it in (one, two)
     ]

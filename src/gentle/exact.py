@@ -180,7 +180,7 @@ def polish(exact: Exact, rows: Divisible, engine: Engine | None = None) -> Exact
         coef = coef.plus(doubled(root @ along))
         removed = (along**2).sum(axis=0)
         lengths = np.linalg.norm(basis.high, axis=1)[:, None]
-        error = lengths * _step_error(exact, len(along)) * np.sqrt(removed)
+        error = lengths * _step_error(exact, root) * np.sqrt(removed)
         sized = np.maximum(np.abs(b.high), lengths * np.sqrt(exact.tss))
         if (
             settled
@@ -287,9 +287,22 @@ def _penalty_gradient(exact: Exact, b: Doubled) -> Doubled:
     return Doubled(b.high * free, b.low * free).times(strength)
 
 
-def _step_error(exact: Exact, q: int) -> float:
-    """How far a step may be from the right one, relative to it: B is orthonormal only to rounding."""
-    return float(8 * (8 + np.sqrt(q) + np.log2(max(exact.n_rows, 2))) * EPSILON)
+def _step_error(exact: Exact, root: Floats) -> float:
+    """How far a step may be from the right one, relative to it.
+
+    The rounding of B alone, seen through X, keeps XB from being orthonormal by as many units in the
+    last place as the condition has.
+    """
+    units = 8 * (8 + np.sqrt(len(root)) + np.log2(max(exact.n_rows, 2)))
+    return float(units * EPSILON * (1 + _through_columns(exact, root, centred=True)))
+
+
+def _through_columns(exact: Exact, root: Floats, *, centred: bool) -> float:
+    """The most that rounding of the columns of [1 x], or [1 x-c], in their size makes of X root."""
+    coordinates = exact.problem.coordinates
+    columns = coordinates.scale if centred else np.hypot(coordinates.centre, coordinates.scale)
+    sizes = np.concatenate([np.ones(int(coordinates.intercept)), columns])
+    return float(np.sqrt(exact.total) * (sizes @ np.abs(root)).max(initial=0.0))
 
 
 def _sum_error(exact: Exact, basis: Doubled, b: Doubled, squares: Floats) -> Floats:
@@ -298,7 +311,7 @@ def _sum_error(exact: Exact, basis: Doubled, b: Doubled, squares: Floats) -> Flo
     n = max(exact.n_rows, 1.0)
     columns = np.hypot(fitted.centre, exact.problem.coordinates.scale)
     sizes = np.sqrt(exact.total) * np.concatenate([np.ones(int(fitted.intercept)), columns])
-    through = float((sizes @ np.abs(basis.high)).max(initial=0.0))
+    through = _through_columns(exact, basis.high, centred=False)
     misfit = sizes @ np.abs(b.high) + exact.target_size
     found = DOUBLED * n * (through * np.sqrt(squares) + misfit)
     slopes = b.high[int(fitted.intercept) :]

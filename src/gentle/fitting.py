@@ -232,14 +232,15 @@ def least_squares(rows: Rows, choices: Choices | None = None) -> Exact:
     return _polished(exact, rows, opening.tally, choices)
 
 
-def from_moments(one: Fit, moments: Moments, tally: Tally) -> Fit:
-    """A fit like `one` of other rows, of which only the moments are there."""
+def from_sums(one: Fit, sums: Moments | Triangle, tally: Tally) -> Fit:
+    """A fit like `one` of other rows, of which only the sums are there."""
     choices = replace(one.choices, solver="exact", errors="classical", lags=None, digits=None)
-    _check_sizes(moments.coordinates, moments.total, one.design)
-    problem = reduce(moments.triangle(), intercept=one.design.intercept, l2=choices.l2)
+    triangle = sums.triangle()
+    _check_sizes(triangle.coordinates, triangle.total, one.design)
+    problem = reduce(triangle, intercept=one.design.intercept, l2=choices.l2)
     exact = solve(problem)
     placing = _placing(exact, problem, None, choices.rank, names=one.design.names)
-    opening = Opening(tally, moments, None)
+    opening = Opening(tally, sums)
     return _result(exact, placing, one.design, 0, opening, None, None, choices, single=one.single)
 
 
@@ -501,7 +502,7 @@ def _result(
         placing=placing,
         choices=choices,
         sandwich=_sandwich(exact, design, rows, choices),
-        moments=opening.sums.of(at) if isinstance(opening.sums, Moments) else None,
+        sums=opening.sums if len(design.targets) == 1 else opening.sums.of(at),
         tally=opening.tally,
         certificate=certificate,
         verdict=verdict,

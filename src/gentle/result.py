@@ -25,7 +25,15 @@ from gentle.formula import restrictions
 from gentle.inference import Contrast, Wald
 from gentle.meat import Sandwich, positive
 from gentle.sources import Arrays, Source, open_source, with_columns
-from gentle.statistics import Moments, Score, Tally, solve_upper
+from gentle.statistics import (
+    Moments,
+    Score,
+    Tally,
+    Triangle,
+    merged,
+    solve_upper,
+    subtracted,
+)
 from gentle.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -63,11 +71,11 @@ class Fit:
     choices: Choices
     sandwich: Sandwich
     tally: Tally
+    sums: Moments | Triangle  # of its rows, with which fits join
     certificate: Certificate
     verdict: Verdict
     exact_values: Floats  # (q,)
     descent_values: Floats | None = None  # (q,)
-    moments: Moments | None = None  # None where the rows went into a triangle at once
     trace: tuple[Progress, ...] = ()
     held_out: Score | None = None  # on rows that were held out
     single: bool = False  # whether data came as float32
@@ -363,11 +371,11 @@ class Fit:
 
     def __add__(self, other: Fit) -> Fit:
         """The fit of the rows of both: of their moments, without reading a row."""
-        return self._joined(other, Moments.merge, operator.add)
+        return self._joined(other, merged, operator.add)
 
     def __sub__(self, other: Fit) -> Fit:
         """The fit of the rows that are not among those of the other."""
-        return self._joined(other, Moments.subtract, operator.sub)
+        return self._joined(other, subtracted, operator.sub)
 
     # Ways out
 
@@ -431,7 +439,7 @@ class Fit:
             l2=self.l2,
             single=self.single,
             log_weights=self._log_weights,
-            moments=self.moments,
+            sums=self.sums,
             converged=self.verdict.cause not in ("not converged", "interrupted"),
             losses=[step.objective for step in self.trace if step.objective is not None],
         )
@@ -454,7 +462,7 @@ class Fit:
         if other.names == self.names:
             return claim
         values = np.array([other.coef[name] for name in self.names])
-        return replace(claim, coef=values, moments=None)
+        return replace(claim, coef=values, sums=None)
 
     @property
     def question(self) -> Question:
@@ -508,15 +516,11 @@ class Fit:
                 )
         return source
 
-    def _joined(self, other: Fit, moments: Any, count: Any) -> Fit:
-        from gentle.fitting import from_moments
+    def _joined(self, other: Fit, sums: Any, count: Any) -> Fit:
+        from gentle.fitting import from_sums
 
         if not isinstance(other, Fit):
             return NotImplemented
-        if self.moments is None or other.moments is None:
-            raise GentleError(
-                "fits join through their moments, which a fit with method='qr' has not: fit with 'auto'"
-            )
         ours = (self.names, self.target, self.l2, self.design.levels)
         theirs = (other.names, other.target, other.l2, other.design.levels)
         if ours != theirs:
@@ -534,7 +538,7 @@ class Fit:
             },
             count(self.tally.log_weights, other.tally.log_weights),
         )
-        return from_moments(self, moments(self.moments, other.moments), tally)
+        return from_sums(self, sums(self.sums, other.sums), tally)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

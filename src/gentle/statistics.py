@@ -303,6 +303,18 @@ class Triangle:
         far = 1 + float(np.abs(offset / spread).max(initial=0.0))
         return replace(self.moved(new), resolution=self.resolution * far)
 
+    def of(self, target: int) -> Triangle:
+        """The triangle of x and one of the targets."""
+        p = len(self.coordinates.scale)
+        one = slice(target, target + 1)
+        coordinates = replace(
+            self.coordinates,
+            target_centre=self.coordinates.target_centre[one],
+            target_scale=self.coordinates.target_scale[one],
+        )
+        r = upper(self.r[:, [*range(p + 1), p + 1 + target]])
+        return replace(self, coordinates=coordinates, r=r)
+
     def moved(self, coordinates: Coordinates) -> Triangle:
         """The triangle of the same rows in other coordinates."""
         r = upper(self.r @ _move(self.coordinates, coordinates))
@@ -449,8 +461,27 @@ class Opening:
         sample = None
         if self.sample is not None and other.sample is not None:
             sample = self.sample.merge(other.sample)
-        sums = self.sums.merge(other.sums)  # type: ignore[arg-type]
-        return Opening(self.tally.merge(other.tally), sums, sample)
+        return Opening(self.tally.merge(other.tally), merged(self.sums, other.sums), sample)
+
+
+def merged(one: Moments | Triangle, two: Moments | Triangle) -> Moments | Triangle:
+    """The sums of the rows of both; of two kinds they become a triangle."""
+    if isinstance(one, Moments) and isinstance(two, Moments):
+        return one.merge(two)
+    triangles = [it.triangle() if isinstance(it, Moments) else it for it in (one, two)]
+    return triangles[0].merge(triangles[1])
+
+
+def subtracted(one: Moments | Triangle, two: Moments | Triangle) -> Moments:
+    """The sums of the rows of one that are not among those of two.
+
+    Raises GentleError for triangles, from which no rows can be taken.
+    """
+    if not isinstance(one, Moments) or not isinstance(two, Moments):
+        raise GentleError(
+            "rows are taken from moments, and a fit with method='qr' has a triangle: fit with 'auto'"
+        )
+    return one.subtract(two)
 
 
 def slope(

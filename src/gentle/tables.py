@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from io import StringIO
 from typing import Any
 
@@ -16,6 +17,7 @@ from gentle.result import Fit
 from gentle.statistics import Tally
 
 WIDTH = 80
+LONG_EXPONENT = re.compile(r"e.\d{3}")
 
 
 def summary(fit: Fit) -> RenderableType:
@@ -148,8 +150,9 @@ def _foot(fit: Fit) -> list[Text]:
 
 
 def number(value: float) -> str:
-    """Six significant digits; a dash where there is no number."""
-    return "-" if math.isnan(value) else f"{value:.6g}"
+    """Six significant digits, fewer where the exponent is long; a dash where there is no number."""
+    text = "-" if math.isnan(value) else f"{value:.6g}"
+    return f"{value:.4g}" if LONG_EXPONENT.search(text) else text
 
 
 def difference(value: float) -> str:

@@ -191,6 +191,7 @@ def test_a_dictionary_is_json(frame, kind):
 # LaTeX and Markdown
 
 COMMANDS = {
+    "{}": "",  # keeps a bracket or a star from being an option of the line before
     r"\textbackslash{}": "\\",
     r"\textasciitilde{}": "~",
     r"\textasciicircum{}": "^",
@@ -651,7 +652,7 @@ def answers(fit, x, y):
     constant, *slopes = fit.values.tolist()
     module = torch.nn.Linear(2, 1, dtype=torch.float64)
     with torch.no_grad():
-        module.weight.copy_(torch.tensor([slopes]))
+        module.weight.copy_(torch.tensor([slopes], dtype=torch.float64))
         module.bias.fill_(constant)
     pandas = x.to_pandas()
     named = dict(zip(x.columns, slopes, strict=True))
