@@ -62,7 +62,8 @@ class Problem:
         yield "polished", polished
         yield "triangle", solve(polished.problem)
         triangle = fold(Moments(), rows, parts=min(3, len(self.y))).triangle()
-        yield "moments", solve(reduce(triangle, intercept=self.intercept, l2=self.l2))
+        problem = reduce(triangle, intercept=self.intercept, l2=self.l2, n_used=len(self.y))
+        yield "moments", solve(problem)
 
     def minimiser(self, columns: Integers) -> list[Fraction]:
         """The exact one over these columns of x, the constant first, (q,)."""
@@ -245,13 +246,17 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="the seed of the first")
     asked = parser.parse_args()
     warnings.simplefilter("ignore")
-    seeds = range(asked.first, asked.first + asked.count)
-    found = [one for seed in seeds for one in findings(seed)]
+    found: list[Finding] = []
+    broken: list[str] = []
+    for seed in range(asked.first, asked.first + asked.count):
+        try:
+            found.extend(findings(seed))
+        except Exception as error:
+            broken.append(f"seed {seed}: {error!r}")
     print(f"{asked.count:,} problems, seeds from {asked.first}\n\n{table(found)}")
     lies = sorted((one for one in found if one.short > 1), key=lambda one: -one.short)
-    for one in lies[:20]:
-        print(one)
-    raise SystemExit(bool(lies))
+    print(*broken, *lies[:20], sep="\n")
+    raise SystemExit(bool(broken or lies))
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ class Batch:
     n_weightless: int = 0  # rows left out for a weight or a frequency of zero
     groups: tuple[Labels, ...] = ()  # each (n,): the cluster that each row belongs to, by each key
     low: Tensor | None = None  # (n, p) what x lacks of computed powers, for double-double work
+    y_low: Tensor | None = None  # (n, k) what y lacks where an offset was taken off it
 
     @property
     def mass(self) -> Tensor | None:

@@ -154,7 +154,7 @@ def _by_name(coef: dict[Any, Any], names: tuple[str, ...]) -> Floats:
 def _number(name: str, value: Any) -> float:
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise GentleError(
             f"the coefficient of '{name}' must be a number, and is {value!r}"
         ) from None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 
-from gentle.errors import GentleError, check_seed, near
+from gentle.errors import GentleError, check_seed, is_number, near
 from gentle.meat import ERRORS
 from gentle.penalties import Ridge
 from gentle.solvers import SGD
@@ -44,6 +45,17 @@ class Choices:
         ):
             if chosen not in known:
                 raise GentleError(f"there is no {what} '{chosen}': {near(str(chosen), known)}")
+        for name in ("l2", "tol", "digits", "max_passes"):
+            value = getattr(self, name)
+            if not (value is None and name == "digits") and not is_number(value):
+                raise GentleError(f"{name} must be a number, and is {value!r}")
+        for name in ("seed", "lags"):
+            value = getattr(self, name)
+            whole = isinstance(value, Integral) and not isinstance(value, bool)
+            if not whole and not (value is None and name == "lags"):
+                raise GentleError(f"{name} must be a whole number, and is {value!r}")
+        if not isinstance(self.use_t, bool):
+            raise GentleError(f"use_t must be True or False, and is {self.use_t!r}")
         if not 0 < self.tol < float("inf"):
             raise GentleError(
                 f"tol must be a number above 0, in standard errors, and is {self.tol}"
@@ -59,8 +71,6 @@ class Choices:
             raise GentleError(
                 f"lags belong to errors='HAC', and errors is '{self.errors}': leave one of them out"
             )
-        if self.lags is not None and not (isinstance(self.lags, int) and self.lags >= 0):
-            raise GentleError(f"lags must be a whole number from 0, and is {self.lags}")
         check_seed(self.seed)
         Ridge(self.l2)
 

@@ -20,6 +20,7 @@ SINGLE = 2.0**-23  # the rounding of float32: a mean may move by as much of its 
 HARDLY = 1e-4  # of the target's spread: a change of the predictions that says little
 FLAT = 1e-2  # of the steepest direction: one in which coefficients are loosely held
 NEARLY_ALL = 0.99  # of a difference, that must lie in flat directions for these to be its cause
+WORSE = 1.1  # times its first loss: more than a noisy last minibatch adds to a descent that settled
 INFLATED = 10.0  # a variance inflation that names a column as a culprit (Marquardt 1970)
 
 
@@ -59,6 +60,7 @@ class Question:
     names: tuple[str, ...]  # of all coefficients, the constant first
     kept: Integers  # places of those that were solved for
     made_of: Mapping[str, str]  # dependent column -> its combination
+    constant: frozenset[str]  # those of them that do not vary
     inflation: Mapping[str, float]  # column -> its variance inflation factor
     tol: float
 
@@ -82,7 +84,8 @@ def compare(question: Question, other: Claim) -> tuple[Certificate, Verdict]:
         folded = _folded(question.exact, np.nan_to_num(other.coef, posinf=0.0, neginf=0.0))
         certificate = certify(question.exact, folded)
     if not finite:
-        nowhere = np.full_like(certificate.distance, np.inf)
+        bad = ~np.isfinite(other.coef[question.kept])
+        nowhere = np.where(bad if bad.any() else True, np.inf, certificate.distance)
         certificate = replace(certificate, distance=nowhere, gap=float("inf"))
     cause, why = _cause(question, other, certificate)
     another = cause in ("penalty", "rows", "weights", "float32", "shifted", *DEPENDENT)
@@ -97,7 +100,8 @@ DEPENDENT: tuple[Cause, Cause] = ("dependent column", "constant column")
 
 def _cause(question: Question, other: Claim, certificate: Certificate) -> tuple[Cause, str]:
     """The first cause that holds, and why in words where the cause does not say it all."""
-    if found := _another_question(question, other):
+    found = _another_question(question, other)
+    if found and not (found[0] == "float32" and certificate.within <= question.tol):
         return found
     near = certificate.within <= question.tol or _hardly_matters(question.exact, certificate)
     if near and (found := _another_share(question, other)):
@@ -105,6 +109,12 @@ def _cause(question: Question, other: Claim, certificate: Certificate) -> tuple[
     if certificate.within <= question.tol:
         return "agree", ""
     if _ran_away(other, certificate):
+        if not other.losses:
+            bad = [question.names[at] for at in np.flatnonzero(~np.isfinite(other.coef))]
+            return "step too large", (
+                f"the coefficient of {listed(bad)} is no finite number, as where the steps of a descent "
+                "are too large and it runs away"
+            )
         return "step too large", (
             "the steps of its descent were too large for these data, and it ran away"
         )
@@ -156,9 +166,9 @@ def _another_share(question: Question, other: Claim) -> tuple[Cause, str] | None
         if name not in question.made_of or abs(one - two) <= SAME * max(abs(one), abs(two)):
             continue
         made_of = question.made_of[name]
-        if made_of.startswith(("constant", "zero")):
+        if name in question.constant:
             return "constant column", (
-                f"'{name}' is {made_of}, and beside an intercept it can take any part of it"
+                f"'{name}' is {made_of}, and the intercept makes up for whatever its coefficient is"
             )
         return "dependent column", (
             f"'{name}' is {made_of}, so any share of its effect may go to either side"
@@ -199,7 +209,7 @@ def _in_flat_directions(exact: Exact, coef: Floats) -> bool:
 def _ran_away(other: Claim, certificate: Certificate) -> bool:
     if not np.isfinite(certificate.within):
         return True
-    return len(other.losses) > 1 and not other.losses[-1] <= other.losses[0]
+    return len(other.losses) > 1 and not other.losses[-1] <= WORSE * other.losses[0]
 
 
 def _differ(one: float | None, two: float | None, size: float | None = None) -> bool:

@@ -14,6 +14,7 @@ import torch
 
 from gentle import formula as wilkinson
 from gentle.batch import INTERCEPT, Batch, Floats, Integers, Labels, rows_per_batch
+from gentle.doubled import two_sum
 from gentle.errors import GentleError, listed, near
 from gentle.sources import Arrays, Chunk, Matrix, Source
 from gentle.sources.source import bounds, is_number
@@ -37,6 +38,8 @@ class Encoder(Protocol):
     def names(self) -> tuple[str, ...]: ...
     @property
     def intercept(self) -> bool: ...
+    @property
+    def learned(self) -> str: ...
     def encode_x(self, frame: pl.DataFrame) -> Floats: ...
     def encode_y(self, frame: pl.DataFrame) -> Floats: ...
     def encode_low(self, frame: pl.DataFrame, x: Floats) -> Floats | None: ...
@@ -62,6 +65,11 @@ class Plain:
                 else [feature]
             )
         )
+
+    @property
+    def learned(self) -> str:
+        """Nothing beside the levels."""
+        return ""
 
     def encode_x(self, frame: pl.DataFrame) -> Floats:
         """(n, p)"""
@@ -115,6 +123,18 @@ class Design:
         return self.encoder.names
 
     @property
+    def meaning(self) -> tuple[object, ...]:
+        """What makes two designs one: the same numbers from the same rows, what they learned included."""
+        roles = (self.weights is None, self.frequencies is None, self.offset is None)
+        return (
+            self.names,
+            self.intercept,
+            tuple(self.levels.items()),
+            self.encoder.learned,
+            *roles,
+        )
+
+    @property
     def takes_arrays(self) -> bool:
         """Whether a row is its columns as they are, so that an array without names will do."""
         return isinstance(self.encoder, Plain) and not self.levels
@@ -138,10 +158,11 @@ class Design:
         x, y, low = self._numbers(chunk, where)
         weight = self._mass(chunk, self.weights, sieve)
         frequency = self._mass(chunk, self.frequencies, sieve)
+        y_low = None
         if self.offset is not None:
             offset = _column(chunk, self.offset)[:, None]
             sieve.finite((self.offset,), offset)
-            y = y - offset
+            y, y_low = two_sum(y, -offset)
         sieve.finite(self.names, x)
         sieve.finite(self.targets, y)
         groups = tuple(_labels(chunk, name, sieve) for name in self.clusters)
@@ -157,6 +178,7 @@ class Design:
             sieve.n_weightless,
             tuple(_kept(labels, keep) for labels in groups),
             None if low is None else _tensor(_kept(low, keep)),
+            None if y_low is None else _tensor(_kept(y_low, keep)),
         )
 
     def features(self, chunk: Chunk, where: str) -> tuple[Floats, Floats, Integers]:
@@ -214,7 +236,8 @@ def _labels(chunk: Chunk, name: str, sieve: _Sieve) -> Labels:
             sieve.finite((name,), labels[:, None].astype(np.float64))
         return labels
     column = chunk.table[name]
-    if column.dtype.is_integer() or column.dtype.is_temporal() or column.dtype == pl.Boolean:
+    whole = column.dtype.is_integer() and column.dtype not in (pl.UInt64, pl.Int128)
+    if whole or column.dtype.is_temporal() or column.dtype == pl.Boolean:
         return column.to_physical().cast(pl.Int64).to_numpy()
     if column.dtype.is_float():
         return column.cast(pl.Float64).to_numpy()
@@ -386,7 +409,15 @@ def learn_design(
                     f"'{name}' is a column of X: give the target and what else is not in X as arrays of "
                     "their own"
                 )
-    _refuse_types(source, extra)
+    for name in extra:
+        refuse_other_than_numbers(source, name)
+    for name in clusters:
+        if schema[name].is_nested() or schema[name] == pl.Object:
+            raise GentleError(
+                f"column '{name}' of {source.name} holds {schema[name]}: clusters are texts or numbers"
+            )
+    if twice := sorted({name for name in targets if list(targets).count(name) > 1}):
+        raise GentleError(f"a target is named twice: {listed(twice)}")
     if formula is not None:
         if targets or features is not None:
             raise GentleError("give a formula, or a target and its features, but not both")

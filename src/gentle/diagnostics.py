@@ -12,6 +12,9 @@ from gentle import inference
 from gentle.batch import Batch, Floats
 from gentle.design import Rows
 from gentle.errors import GentleError
+from gentle.statistics import EPSILON
+
+SAME = 1e-6  # of the squares: rounding is far below it, other rows are above it
 
 if TYPE_CHECKING:
     from gentle.result import Fit
@@ -34,20 +37,29 @@ def influence(fit: Fit, source_rows: Rows) -> Mapping[str, Floats]:
             f"influence is that of the rows of the fit: {fit.tally.n_used:,} were used, and here are "
             f"{n_used:,}"
         )
+    squares = sum(float(piece.pop("squares")) for piece in pieces)
+    if abs(squares - fit.rss) > SAME * (fit.rss + EPSILON * fit.tss):
+        raise GentleError(
+            f"influence is that of the rows of the fit, whose residual sum of squares is {fit.rss:.6g}, "
+            f"and that of these rows is {squares:.6g}"
+        )
     joined = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
     return MappingProxyType(joined)
 
 
 def _of_batch(fit: Fit, batch: Batch) -> dict[str, Any]:
     fitted = fit.answer.fitted
-    _, z = fitted.see(batch.x.numpy())
-    residual = fitted.residuals(batch, fitted.rows(batch)).numpy()[:, 0]
+    rows = fitted.rows(batch)
+    z = rows.numpy() @ fitted.root
+    residual = fitted.residuals(batch, rows).numpy()[:, 0]
     weight = None if batch.weight is None else batch.weight.numpy()
     leverage = (z**2).sum(axis=1) if weight is None else weight * (z**2).sum(axis=1)
     measured = inference.influence(
         residual, leverage, fit.sigma, fit.df_resid, len(fit.answer.coef), weight
     )
+    mass = 1.0 if batch.mass is None else batch.mass.numpy()
     return {
+        "squares": (mass * residual**2).sum(),
         "row": batch.rows,
         "fitted": batch.y.numpy()[:, 0] - residual,
         "residual": residual,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from numbers import Real
 
 
 class GentleError(ValueError):
@@ -43,6 +44,11 @@ def listed(names: Iterable[object], last: str = "and", most: int = 12) -> str:
     if len(quoted) < 2:
         return "".join(quoted)
     return ", ".join(quoted[:-1]) + f" {last} {quoted[-1]}"
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a real number, truths not among them."""
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def check_seed(seed: int) -> None:

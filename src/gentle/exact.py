@@ -159,6 +159,8 @@ def polish(exact: Exact, rows: Divisible, engine: Engine | None = None) -> Exact
     3. b <- b + B B'g, until what a step removes of the squares is below their rounding.
     """
     fitted = exact.fitted
+    if not len(exact.coef):
+        return exact
     root, coef, settled = fitted.root, doubled(fitted.coef), False
     for _ in range(MOST_PASSES):
         basis, b = _uncentred(fitted, doubled(root)), _uncentred(fitted, coef)
@@ -180,18 +182,21 @@ def polish(exact: Exact, rows: Divisible, engine: Engine | None = None) -> Exact
         coef = coef.plus(doubled(root @ along))
         removed = (along**2).sum(axis=0)
         lengths = np.linalg.norm(basis.high, axis=1)[:, None]
-        error = lengths * _step_error(exact, root) * np.sqrt(removed)
-        sized = np.maximum(np.abs(b.high), lengths * np.sqrt(exact.tss))
+        reach = fitted.reach(np.linalg.norm(root, axis=1))[:, None]
+        error = reach * _step_error(exact, root) * np.sqrt(removed)
+        sized = np.maximum(np.abs(b.high), EPSILON * lengths * np.sqrt(exact.tss))
         if (
             settled
             and (removed <= EPSILON * seen.squares).all()
             and (error <= LAST_BIT * sized).all()
         ):
             break
+    if not settled or not np.isfinite(error).all():
+        return exact
     b = _uncentred(fitted, coef)
     return replace(
         exact,
-        fitted=replace(fitted, coef=coef.high, root=root),
+        fitted=replace(fitted, coef=coef.high, low=coef.low, root=root),
         coef=b.high,
         low=b.low,
         floor=error
@@ -249,6 +254,7 @@ def least_norm(exact: Exact, p: int) -> Placing:
         ways[first + relation.column, at] = 1.0
         ways[first + np.array(relation.on, dtype=np.int64), at] = -np.array(relation.slopes)
         ways[:first, at] = -relation.constant
+        ways[:, at] /= np.linalg.norm(ways[first:, at])
     slopes = ways[first:]
     mix = np.zeros((p + first, len(placing.kept)))
     mix[placing.kept, np.arange(len(placing.kept))] = 1.0
@@ -315,7 +321,7 @@ def _sum_error(exact: Exact, basis: Doubled, b: Doubled, squares: Floats) -> Flo
     misfit = sizes @ np.abs(b.high) + exact.target_size
     found = DOUBLED * n * (through * np.sqrt(squares) + misfit)
     slopes = b.high[int(fitted.intercept) :]
-    penalty = np.sqrt(exact.l2 * exact.total * (slopes**2).sum(axis=0))
+    penalty = np.sqrt(exact.l2 * exact.total) * np.linalg.norm(slopes, axis=0)
     return np.asarray(found + 8 * EPSILON * penalty)
 
 

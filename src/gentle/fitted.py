@@ -27,6 +27,7 @@ class Fitted:
     intercept: bool
     coef: Floats  # (q, k) about the centre, the constant first where there is one
     root: Floats  # (q, q)
+    low: Floats | None = None  # (q, k) what float64 lacks of coef
 
     def rows(self, batch: Batch) -> Tensor:
         """[1 x-c] of the rows of a batch, (n, q)."""
@@ -47,13 +48,30 @@ class Fitted:
         return centred
 
     def residuals(self, batch: Batch, rows: Tensor) -> Tensor:
-        """y less its prediction, (n, k); `rows` are those of `rows(batch)`."""
-        return batch.y - rows @ torch.from_numpy(self.coef)
+        """y less its prediction, (n, k); `rows` are those of `rows(batch)`.
+
+        The level goes first: where it is far above the residuals, they keep the digits that y has.
+        """
+        first = int(self.intercept)
+        level, slopes = torch.from_numpy(self.coef).split([first, len(self.coef) - first])
+        left: Tensor = batch.y - level.sum(dim=0)
+        if batch.y_low is not None:
+            left = left + batch.y_low
+        left = left - rows[:, first:] @ slopes
+        if self.low is not None:
+            left = left - rows @ torch.from_numpy(self.low)
+        return left
 
     @property
     def uncentring(self) -> Floats:
         """(q, q): coefficients on [1 x] = uncentring @ coefficients on [1 x-c]."""
         return self.uncentred(np.eye(self.intercept + len(self.columns)))
+
+    def reach(self, centred: Floats) -> Floats:
+        """Bounds (q,) on what bounds of coefficients on [1 x-c] make of those on [1 x]."""
+        if not self.intercept:
+            return centred
+        return np.concatenate([[centred[0] + np.abs(self.centre) @ centred[1:]], centred[1:]])
 
     def uncentred(self, centred: Floats) -> Floats:
         """Coefficients on [1 x] of those on [1 x-c], (q, k)."""

@@ -32,9 +32,10 @@ from gentle.problem import Dependent, Quadratic, Streamed, distinctness, reduce
 from gentle.result import Fit, Fits
 from gentle.solvers import State
 from gentle.sources import Source, hold_out, open_source, pair_targets, with_columns
-from gentle.statistics import Moments, Opening, Sample, Score, Tally, Triangle
+from gentle.statistics import EPSILON, Moments, Opening, Sample, Score, Tally, Triangle
 from gentle.verdict import descent_verdict, exact_verdict
 
+GROWN = 1e3  # growth of rounding in sums, from which the rows are read again about their means
 DISTINCT = 1e-3  # cross-products lose half of the digits below this; the rows are read again
 SAMPLE_ROWS = 2_048  # at least so many, for the curvature that a descent walks by
 SAMPLE_ROWS_PER_COLUMN = 8
@@ -182,6 +183,10 @@ def open_rows(
     for part, column in given.items():
         source, parts[part] = _beside(source, f"({part})", column)
     keys = cluster if isinstance(cluster, tuple) else () if cluster is None else (cluster,)
+    if any(key is None for key in keys):
+        raise GentleError(
+            "a cluster was given as None: give the labels of each way, or leave it out"
+        )
     if len(keys) > 2:
         raise GentleError(
             f"clusters go one way or two, and {len(keys)} were given: labels of one way belong in "
@@ -234,10 +239,16 @@ def least_squares(rows: Rows, choices: Choices | None = None) -> Exact:
 
 def from_sums(one: Fit, sums: Moments | Triangle, tally: Tally) -> Fit:
     """A fit like `one` of other rows, of which only the sums are there."""
+    if one.choices.errors != "classical":
+        warnings.warn(
+            f"sums of rows have only classical standard errors, not {one.choices.errors}",
+            CovarianceWarning,
+            stacklevel=4,
+        )
     choices = replace(one.choices, solver="exact", errors="classical", lags=None, digits=None)
     triangle = sums.triangle()
     _check_sizes(triangle.coordinates, triangle.total, one.design)
-    problem = reduce(triangle, intercept=one.design.intercept, l2=choices.l2)
+    problem = reduce(triangle, intercept=one.design.intercept, l2=choices.l2, n_used=tally.n_used)
     exact = solve(problem)
     placing = _placing(exact, problem, None, choices.rank, names=one.design.names)
     opening = Opening(tally, sums)
@@ -285,7 +296,9 @@ class _OneTargetPart:
 
 def _only(batch: Batch, target: int) -> Batch:
     """The batch with one of its targets."""
-    return replace(batch, y=batch.y[:, target : target + 1])
+    one = slice(target, target + 1)
+    y_low = None if batch.y_low is None else batch.y_low[:, one]
+    return replace(batch, y=batch.y[:, one], y_low=y_low)
 
 
 def _errors(errors: str | None, cluster: Any) -> str:
@@ -347,13 +360,18 @@ def _reduced(opening: Opening, rows: Divisible, design: Design, choices: Choices
     sums = opening.sums if isinstance(opening.sums, Moments) else opening.sums.triangle()
     _check_sizes(sums.coordinates, sums.total, design)
     triangle = sums if isinstance(sums, Triangle) else sums.definite_triangle()
-    if triangle is None or (triangle.squared and _too_near(triangle, design)):
-        triangle = fold(Triangle.zero(sums.coordinates), rows)
-    return reduce(triangle, intercept=design.intercept, l2=choices.l2)
+    coordinates = sums.coordinates
+    if sums.growth > GROWN:  # these sums know the means badly, and the spreads worse
+        coordinates = fold(Triangle.zero(coordinates), rows).triangle().coordinates
+    if triangle is None or sums.growth > GROWN or _too_near(triangle, design):
+        triangle = fold(Triangle.zero(coordinates), rows)
+    return reduce(triangle, intercept=design.intercept, l2=choices.l2, n_used=opening.tally.n_used)
 
 
 def _too_near(triangle: Triangle, design: Design) -> bool:
     """Whether some column is so near to the span of others that its cross-products say too little."""
+    if not triangle.squared:
+        return False
     near = distinctness(triangle, intercept=design.intercept)
     return bool(near.min(initial=1.0) < DISTINCT)
 
@@ -364,6 +382,10 @@ def _check_sizes(units: Coordinates, total: float, design: Design) -> None:
     targets = zip(units.target_centre, units.target_scale, strict=True)
     sizes |= dict(zip(design.targets, targets, strict=True))
     sizes["the sum of the weights"] = (0.0, total)
+    sizes |= {
+        f"{name} times the root of the weights": (centre * total**0.5, scale * total**0.5)
+        for name, (centre, scale) in sizes.items()
+    }
     for name, (centre, scale) in sizes.items():
         if not (1 / LARGEST <= scale <= LARGEST and abs(centre) <= LARGEST):
             size = max(abs(centre), scale)
@@ -419,7 +441,7 @@ def _placing(
     warnings.warn(
         f"{what} {listed(made_of)}: a combination of the columns before ({first} = {combined})",
         RankWarning,
-        stacklevel=5,
+        stacklevel=4,
     )
     placing = dropping if rank == "drop" else least_norm
     return replace(placing(exact, len(names)), made_of=made_of)
@@ -427,17 +449,19 @@ def _placing(
 
 def combination(dependent: Dependent, names: Sequence[str]) -> str:
     """A linear combination for print, with how exactly it holds: '2 * a + 1', or 'constant'."""
-    if not dependent.on:
+    matter = [
+        (names[j], slope)
+        for j, slope, share in zip(dependent.on, dependent.slopes, dependent.shares, strict=True)
+        if abs(share) > max(dependent.nearness, 4 * EPSILON)
+    ]
+    if not matter:
         return (
             "constant, to the rounding of its values" if dependent.constant else "zero in every row"
         )
-    if len(dependent.on) > MOST_TERMS:
-        return f"a combination of {listed((names[j] for j in dependent.on), most=4)}"
-    terms = [
-        names[j] if abs(slope - 1) < 1e-9 else f"{slope:.6g} * {names[j]}"
-        for j, slope in zip(dependent.on, dependent.slopes, strict=True)
-    ]
-    largest = max(map(abs, dependent.slopes))
+    if len(matter) > MOST_TERMS:
+        return f"a combination of {listed((name for name, _ in matter), most=4)}"
+    terms = [name if abs(slope - 1) < 1e-9 else f"{slope:.6g} * {name}" for name, slope in matter]
+    largest = max(abs(slope) for _, slope in matter)
     if abs(dependent.constant) > 1e-9 * largest:
         terms.append(f"{dependent.constant:.6g}")
     return " + ".join(terms).replace("+ -", "- ") + f", to {dependent.nearness:.0e}"

@@ -106,6 +106,13 @@ class Wilkinson:
     coded: frozenset[str]
     powers: tuple[Power, ...] = ()
 
+    @property
+    def learned(self) -> str:
+        """What its functions learned from the rows, such as means and knots."""
+        states = (side.transform_state for side in (self.spec.lhs, self.spec.rhs))
+        with np.printoptions(threshold=np.iinfo(np.int64).max, floatmode="unique"):
+            return " ".join(repr(state) for state in states)
+
     def encode_x(self, frame: pl.DataFrame) -> Floats:
         """x of complete rows, (n, p)."""
         x = self._side(self.spec.rhs, frame)
@@ -246,8 +253,11 @@ def _power_of(expression: str) -> tuple[str, tuple[int, ...]]:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
         exponents = _whole(node.right)
         node = node.left
+    elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+        if ast.unparse(node.left) == ast.unparse(node.right):
+            node, exponents = node.left, (2,)
     elif isinstance(node, ast.Call) and ast.unparse(node.func) == "poly" and len(node.args) == 2:
-        degree = _whole(node.args[1]) if options == ["raw=True"] else ()
+        degree = _whole(node.args[1]) if options in (["raw=True"], ["raw=1"]) else ()
         node, exponents = node.args[0], tuple(range(1, degree[0] + 1)) if degree else ()
     if not isinstance(node, ast.Name) or not exponents:
         return "", ()
@@ -256,8 +266,9 @@ def _power_of(expression: str) -> tuple[str, tuple[int, ...]]:
 
 def _whole(node: ast.expr) -> tuple[int, ...]:
     """A whole number of 1 or more as a tuple of itself; else nothing."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, int) and node.value >= 1:
-        return (node.value,)
+    value = node.value if isinstance(node, ast.Constant) else None
+    if isinstance(value, int | float) and value >= 1 and value == int(value):
+        return (int(value),)
     return ()
 
 

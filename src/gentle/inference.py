@@ -15,7 +15,7 @@ import numpy as np
 from scipy.special import chdtrc, fdtrc, ndtr, ndtri, stdtr, stdtrit
 
 from gentle.batch import Floats
-from gentle.errors import GentleError, listed
+from gentle.errors import GentleError, is_number, listed
 
 # Variances this much smaller than the largest, each estimate in its own standard errors, are rounding:
 # eigenvalues come with errors of about 1e-15, so that those which count keep two digits or more.
@@ -43,8 +43,8 @@ def intervals(coef: Floats, std_errors: Floats, df: float, level: float) -> tupl
 
     Raises GentleError for a level that is not between 0 and 1.
     """
-    if not 0 < level < 1:
-        raise GentleError(f"a level must lie between 0 and 1, such as 0.95, and is {level}")
+    if not is_number(level) or not 0 < level < 1:
+        raise GentleError(f"a level must lie between 0 and 1, such as 0.95, and is {level!r}")
     above = (1 + level) / 2
     half = (ndtri(above) if math.isinf(df) else stdtrit(df, above)) * std_errors
     return coef - half, coef + half

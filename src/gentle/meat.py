@@ -85,6 +85,10 @@ def sandwich(
     q = len(fitted.root)
     if errors == "classical":
         return Sandwich(sigma2 * np.eye(q), n_rows - q, "classical")
+    if n_rows <= q:
+        return Sandwich(
+            np.full((q, q), np.nan), n_rows - q, f"{errors}, without a degree of freedom"
+        )
     if errors in SLACK_POWERS:
         white = fold(Heteroscedastic.zero(fitted, errors), rows, engine, parts)
         return _white(white, n_rows, q)

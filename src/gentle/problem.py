@@ -76,6 +76,7 @@ class Dependent:
     column: int
     on: tuple[int, ...]  # columns of x
     slopes: tuple[float, ...]
+    shares: tuple[float, ...]  # the slopes in spreads of the columns: how much each one matters
     constant: float
     nearness: float  # how far the combination misses it, in units of its spread
 
@@ -93,6 +94,7 @@ class Quadratic:
     total: float  # W
     l2: float
     squared: bool  # whether it comes from cross-products, which square the condition
+    growth: float  # of rounding, in the sums it comes from
     dependent: tuple[Dependent, ...] = ()
 
     def of(self, target: int) -> Quadratic:
@@ -165,7 +167,7 @@ class Quadratic:
         lengths = np.linalg.norm(self.factor, axis=0)[:, None]
         target = np.sqrt((self.rhs**2).sum(axis=0) + self.rest)
         misfit = (lengths * np.abs(self.minimiser)).sum(axis=0) + target
-        unit = (8 + np.sqrt(len(inverse)) + np.log2(max(self.n_rows, 2))) * EPSILON
+        unit = (8 + np.sqrt(len(inverse)) + np.log2(max(self.n_rows, 2))) * EPSILON * self.growth
         squared = inverse @ (inverse.T @ lengths)
         if self.squared:
             return np.asarray(unit * squared * misfit)
@@ -183,8 +185,8 @@ def distinctness(triangle: Triangle, *, intercept: bool) -> Floats:
     return np.asarray(distances / np.sqrt(triangle.total))
 
 
-def reduce(triangle: Triangle, *, intercept: bool, l2: float) -> Quadratic:
-    """The least-squares problem of a triangle, on the columns that can be told apart.
+def reduce(triangle: Triangle, *, intercept: bool, l2: float, n_used: int) -> Quadratic:
+    """The least-squares problem of a triangle of so many rows, on the columns that can be told apart.
 
     The rank rule is R's: a column that is, to rounding, a combination of the constant and of columns
     before it is left out, and `dependent` says of which.
@@ -201,11 +203,11 @@ def reduce(triangle: Triangle, *, intercept: bool, l2: float) -> Quadratic:
 
     unit = np.sqrt(triangle.total)
     own = (
-        32 * EPSILON * np.abs(old.centre) / coordinates.scale
+        4 * EPSILON * np.abs(old.centre) / coordinates.scale
     )  # rounding of the column's own values
     resolution = triangle.resolution * np.sqrt(1 + n / 64)
     tolerance = resolution + np.concatenate([np.zeros(n - p), own])
-    most = n if l2 else int(min(n, triangle.n_rows))
+    most = n if l2 else min(n, n_used)
     kept, missed = _independent(r[:, :n] / unit, tolerance, most)
     targets = np.arange(n, r.shape[1])
     if missed:
@@ -226,6 +228,7 @@ def reduce(triangle: Triangle, *, intercept: bool, l2: float) -> Quadratic:
         triangle.total,
         l2,
         triangle.squared,
+        triangle.growth,
         tuple(_named(relation, coordinates, n - p) for relation in relations),
     )
 
@@ -340,11 +343,11 @@ def _named(relation: Relation, coordinates: Coordinates, first: int) -> Dependen
     column, weights, length = relation
     j = column - first
     slopes = coordinates.scale[j] * weights[first:] / coordinates.scale
-    on = np.flatnonzero(np.abs(weights[first:]) > 1e-8)
+    on = np.flatnonzero(weights[first:])
     constant = coordinates.centre[j] - float(coordinates.centre[on] @ slopes[on])
     if first:
         constant += coordinates.scale[j] * weights[0]
     nearness = max(length, EPSILON)
-    return Dependent(
-        j, tuple(map(int, on)), tuple(map(float, slopes[on])), float(constant), nearness
-    )
+    shares = tuple(map(float, weights[first:][on]))
+    slopes_on = tuple(map(float, slopes[on]))
+    return Dependent(j, tuple(map(int, on)), slopes_on, shares, float(constant), nearness)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from gentle.batch import Batch, Floats, Integers
-from gentle.doubled import BITS, Doubled, Sliced, cut, doubled, two_sum
+from gentle.doubled import BITS, Doubled, Sliced, cut, doubled
 from gentle.statistics import solve_upper
 
 BLOCK_NUMBERS = 2**15  # float64 numbers worked on at a time: their slices stay in a core's cache
@@ -19,6 +19,9 @@ SPARE_BITS = 6
 @dataclass(frozen=True, eq=False)
 class Refinement:
     """Residuals, gradient and, with a basis, curvature of least squares at b, over rows a = [1 x].
+
+    Rows enter times the power of two nearest to the root of their mass, which is exact: what a row is
+    worth, and not its size alone, says how many of its bits matter.
 
         r = y - a'b,    squares = sum w r^2,    gradient = sum w a r,    gram = sum w (B'a)(B'a)'.
 
@@ -56,20 +59,18 @@ class Refinement:
 
     def _of(self, batch: Batch) -> Refinement:
         """Of a block of rows alone."""
-        a = cut(self._rows(batch))
-        y = batch.y.numpy()
-        high, low = a.times(self._widened(batch, self.coef))
-        high, error = two_sum(y, -high)
-        residual = Doubled(*two_sum(high, error - low))
-        weighted = residual
         mass = _mass(batch)
-        if mass is not None:
-            weighted = residual.times(mass)
+        unit = np.ones((len(batch.x), 1)) if mass is None else _even_power(mass.high)
+        a = cut(self._rows(batch) * unit)
+        y = Doubled(*(part * unit for part in _target(batch)))
+        residual = y.minus(a.times(self._widened(batch, self.coef)))
+        rest = None if mass is None else Doubled(*(part / unit**2 for part in mass))
+        weighted = residual if rest is None else residual.times(rest)
         return replace(
             self,
             squares=(residual.high * weighted.high).sum(axis=0),
             gradient=self._narrowed(batch, a.transposed_times(weighted)),
-            gram=None if self.basis is None else self._gram(batch, a, self.basis, mass),
+            gram=None if self.basis is None else self._gram(batch, a, self.basis, rest),
         )
 
     def _gram(self, batch: Batch, a: Sliced, basis: Doubled, mass: Doubled | None) -> Floats:
@@ -124,6 +125,17 @@ def _mass(batch: Batch) -> Doubled | None:
     return columns[0] if len(columns) == 1 else columns[0].times(columns[1])
 
 
+def _even_power(mass: Floats) -> Floats:
+    """The power of two whose square is nearest to the mass."""
+    return np.exp2(np.round(np.log2(mass) / 2))
+
+
+def _target(batch: Batch) -> Doubled:
+    """y, (n, k)."""
+    y = batch.y.numpy()
+    return doubled(y) if batch.y_low is None else Doubled(y, batch.y_low.numpy())
+
+
 def _blocks(batch: Batch, rows: int) -> Iterator[Batch]:
     for start in range(0, len(batch.x), rows):
         piece = slice(start, start + rows)
@@ -134,4 +146,5 @@ def _blocks(batch: Batch, rows: int) -> Iterator[Batch]:
             None if batch.weight is None else batch.weight[piece],
             None if batch.frequency is None else batch.frequency[piece],
             low=None if batch.low is None else batch.low[piece],
+            y_low=None if batch.y_low is None else batch.y_low[piece],
         )

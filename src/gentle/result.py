@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import operator
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
@@ -23,7 +22,7 @@ from gentle.errors import GentleError, listed, near
 from gentle.exact import Exact, Placing
 from gentle.formula import restrictions
 from gentle.inference import Contrast, Wald
-from gentle.meat import Sandwich, positive
+from gentle.meat import Sandwich
 from gentle.sources import Arrays, Source, open_source, with_columns
 from gentle.statistics import (
     Moments,
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from gentle.pictures.fit import FitPictures
 
 Kind = Literal["mean", "new"]
+Sums = Moments | Triangle
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +71,7 @@ class Fit:
     choices: Choices
     sandwich: Sandwich
     tally: Tally
-    sums: Moments | Triangle  # of its rows, with which fits join
+    sums: Sums  # of its rows, with which fits join
     certificate: Certificate
     verdict: Verdict
     exact_values: Floats  # (q,)
@@ -122,7 +122,8 @@ class Fit:
         if self.l2:
             return np.full((q, q), np.nan)
         basis = self.answer.basis
-        vcov = self.placing.vcov(basis @ self.sandwich.meat @ basis.T)
+        with np.errstate(over="ignore", invalid="ignore"):
+            vcov = self.placing.vcov(basis @ self.sandwich.meat @ basis.T)
         vcov.flags.writeable = False
         return vcov
 
@@ -156,6 +157,12 @@ class Fit:
 
         Raises GentleError for a name that is no coefficient's, and for one that was left out.
         """
+        if self.l2:
+            raise GentleError(
+                "a ridge has no standard errors, so its coefficients cannot be tested"
+            )
+        if not isinstance(restrictions_text, str):
+            raise GentleError("restrictions are a text, such as 'a = b, c = 0'")
         matrix, values, labels = restrictions(restrictions_text, self.names)
         return inference.contrast(
             matrix, values, self.values, self.vcov, self.df, labels, self.names
@@ -169,7 +176,7 @@ class Fit:
         apart and their covariance is the meat: collinear columns lose no digits.
         """
         if self.l2:
-            return Wald(math.nan, len(self.answer.coef), self.df, math.nan)
+            return Wald(math.nan, len(self.answer.fitted.columns), self.df, math.nan)
         first = int(self.design.intercept)
         fitted = self.answer.fitted
         slopes = solve_upper(fitted.root[first:, first:], fitted.coef[first:, 0])
@@ -272,7 +279,9 @@ class Fit:
 
     @property
     def vif(self) -> Mapping[str, float]:
-        """Column -> variance inflation factor; nan for one that was left out."""
+        """Column -> variance inflation factor; nan for one that was left out, and under a ridge."""
+        if self.l2:
+            return MappingProxyType(dict.fromkeys(self.design.names, math.nan))
         first = int(self.design.intercept)
         squares = self.answer.total * self.answer.problem.coordinates.scale**2
         found = np.full(len(self.names), np.nan)
@@ -321,8 +330,11 @@ class Fit:
         if kind not in ("mean", "new"):
             raise GentleError(f"kind must be 'mean' or 'new', and is {kind!r}")
         source = self._prediction_rows(data, offset)
+        if interval is not None and self.l2:
+            raise GentleError(
+                "a ridge has no standard errors, so its predictions have no intervals"
+            )
         value, square = np.full((2, source.height()), np.nan)
-        meat, _ = positive(self.sandwich.meat)
         size = rows_per_batch(len(self.names))
         for x, known, rows in self._features(source, size):
             seen, z = self.answer.fitted.see(x)
@@ -330,28 +342,43 @@ class Fit:
                 value[rows] = x @ self.slopes + self.intercept + known
             else:
                 value[rows] = seen[:, 0] + known
-            square[rows] = ((z @ meat) * z).sum(axis=1)
+            if interval is not None:
+                square[rows] = ((z @ self.sandwich.meat) * z).sum(axis=1)
         if interval is None:
             return value
-        if self.l2:
-            raise GentleError(
-                "a ridge has no standard errors, so its predictions have no intervals"
-            )
-        std_error = np.sqrt(square + (self.sigma**2 if kind == "new" else 0.0))
+        with np.errstate(invalid="ignore"):  # a two-way clustered variance may be negative
+            std_error = np.sqrt(square + (self.sigma**2 if kind == "new" else 0.0))
         low, high = inference.intervals(value, std_error, self.df, interval)
         return Predictions(value, std_error, low, high)
 
-    def influence(self, data: Any, **beside: Any) -> Mapping[str, Floats]:
+    def influence(
+        self,
+        data: Any,
+        *,
+        weights: Any = None,
+        frequencies: Any = None,
+        offset: Any = None,
+        cluster: Any = None,
+    ) -> Mapping[str, Floats]:
         """Residual, leverage, Cook's distance and the other measures of each row that was fitted.
 
         Args:
             data: the rows of the fit.
-            beside: weights, frequencies and offset (n,), where the fit was given them as arrays.
+            weights, frequencies, offset, cluster: where the fit was given them as arrays, (n,).
+
+        Raises GentleError under a ridge, and for rows that are not those of the fit.
         """
         from gentle.diagnostics import influence
         from gentle.fitting import open_rows
 
-        source, _ = open_rows(data, names=self.design.names, **beside)
+        source, _ = open_rows(
+            data,
+            names=self.design.names,
+            weights=weights,
+            frequencies=frequencies,
+            offset=offset,
+            cluster=cluster,
+        )
         schema = source.schema()
         for name in self.design.needed:
             if name not in schema:
@@ -371,11 +398,11 @@ class Fit:
 
     def __add__(self, other: Fit) -> Fit:
         """The fit of the rows of both: of their moments, without reading a row."""
-        return self._joined(other, merged, operator.add)
+        return self._joined(other, merged, negative=False)
 
     def __sub__(self, other: Fit) -> Fit:
         """The fit of the rows that are not among those of the other."""
-        return self._joined(other, subtracted, operator.sub)
+        return self._joined(other, subtracted, negative=True)
 
     # Ways out
 
@@ -426,7 +453,17 @@ class Fit:
 
     @cached_property
     def _std_errors(self) -> Floats:
-        return np.sqrt(np.diag(self.vcov))
+        """Of unit rows of the basis, times their lengths: squares of far units are never formed."""
+        if self.l2:
+            return np.full(len(self.names), np.nan)
+        basis = (
+            self.answer.basis if self.placing.mix is None else self.placing.mix @ self.answer.basis
+        )
+        lengths = np.linalg.norm(basis, axis=1)
+        along = basis / np.where(lengths > 0, lengths, 1.0)[:, None]
+        with np.errstate(invalid="ignore"):
+            errors = lengths * np.sqrt(((along @ self.sandwich.meat) * along).sum(axis=1))
+        return errors if self.placing.mix is not None else self.placing.coef(errors)
 
     def _named(self, values: Floats) -> Mapping[str, float]:
         return MappingProxyType(dict(zip(self.names, map(float, values), strict=True)))
@@ -451,6 +488,13 @@ class Fit:
             return 0.0
         return self.tally.log_weights - self.n_rows * math.log(self.answer.total / self.n_rows)
 
+    @property
+    def _constant(self) -> frozenset[str]:
+        """The dependent columns that do not vary."""
+        relations = self.answer.problem.dependent
+        flat = [it.column for it in relations if max(map(abs, it.shares), default=0) <= it.nearness]
+        return frozenset(self.design.names[at] for at in flat)
+
     def _aligned(self, other: Fit) -> Claim:
         """What another fit claims, its coefficients in the order of these names."""
         if other.target != self.target or set(other.names) != set(self.names):
@@ -474,6 +518,7 @@ class Fit:
             target=self.target,
             kept=self.placing.kept,
             made_of=self.placing.made_of,
+            constant=self._constant,
             inflation={name: value for name, value in self.vif.items() if value == value},
             tol=self.tol,
         )
@@ -516,28 +561,19 @@ class Fit:
                 )
         return source
 
-    def _joined(self, other: Fit, sums: Any, count: Any) -> Fit:
+    def _joined(self, other: Fit, sums: Callable[[Sums, Sums], Sums], *, negative: bool) -> Fit:
         from gentle.fitting import from_sums
 
         if not isinstance(other, Fit):
             return NotImplemented
-        ours = (self.names, self.target, self.l2, self.design.levels)
-        theirs = (other.names, other.target, other.l2, other.design.levels)
+        ours, theirs = ((one.target, one.l2, one.design.meaning) for one in (self, other))
         if ours != theirs:
             raise GentleError(
-                "only fits of the same columns, target, levels and ridge can be joined: fit both with "
-                "the same formula, on rows that show every level"
+                "only fits of the same columns, target, levels, offset, weights and ridge can be joined: "
+                "fit both with the same formula, on rows that show every level, and without functions "
+                "that learn from them"
             )
-        tally = Tally(
-            count(self.tally.n_read, other.tally.n_read),
-            count(self.tally.n_used, other.tally.n_used),
-            count(self.tally.n_weightless, other.tally.n_weightless),
-            {
-                name: count(self.tally.missing.get(name, 0), other.tally.missing.get(name, 0))
-                for name in {**self.tally.missing, **other.tally.missing}
-            },
-            count(self.tally.log_weights, other.tally.log_weights),
-        )
+        tally = self.tally.merge(other.tally.negative() if negative else other.tally)
         return from_sums(self, sums(self.sums, other.sums), tally)
 
 

@@ -45,6 +45,16 @@ class Tally:
     missing: Mapping[str, int] = field(default_factory=dict)  # column -> rows where it is missing
     log_weights: float = 0.0  # sum of log w, for the likelihood
 
+    def negative(self) -> Tally:
+        """What takes these rows away again when it is merged."""
+        return Tally(
+            -self.n_read,
+            -self.n_used,
+            -self.n_weightless,
+            {name: -count for name, count in self.missing.items()},
+            -self.log_weights,
+        )
+
     def add(self, batch: Batch) -> Tally:
         logs = 0.0
         if batch.weight is not None:
@@ -60,9 +70,16 @@ class Tally:
             self.n_read + other.n_read,
             self.n_used + other.n_used,
             self.n_weightless + other.n_weightless,
-            {name: self.missing.get(name, 0) + other.missing.get(name, 0) for name in names},
+            {
+                name: count
+                for name in names
+                if (count := self._lacking(name) + other._lacking(name))
+            },
             self.log_weights + other.log_weights,
         )
+
+    def _lacking(self, name: str) -> int:
+        return self.missing.get(name, 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,12 +100,14 @@ class Moments:
     first: Floats = field(default_factory=lambda: np.empty(0))  # (p + k,)
     second: Floats = field(default_factory=lambda: np.empty((0, 0)))  # (p + k, p + k)
     n_targets: int = 1
+    taken: float = 1.0  # how much more than what is left the sums have held, where rows were taken
 
     def add(self, batch: Batch) -> Moments:
         if not len(batch.x):
             return self
         x, y = batch.x.numpy(), batch.y.numpy()
-        start = self if self.total else self._around(x, y)
+        mass = None if batch.mass is None else batch.mass.numpy()
+        start = self if self.total else self._around(x, y, mass)
         p, q = x.shape[1], len(start.shift)
         z = _scratch(len(x), q + 1)  # [z 1]: its cross-products have the sums in their last column
         with np.errstate(over="ignore"):
@@ -98,8 +117,8 @@ class Moments:
         if (start.unit != 1).any():
             z[:, :q] *= start.unit
         total = float(len(z))
-        if (mass := batch.mass) is not None:
-            z *= mass.sqrt().numpy()[:, None]
+        if mass is not None:
+            z *= np.sqrt(mass)[:, None]
             total = float(mass.sum())
         squares = z.T @ z
         return replace(
@@ -124,6 +143,7 @@ class Moments:
             total=self.total + other.total,
             first=self.first + first + other.total * d,
             second=self.second + second + cross + cross.T + other.total * np.outer(d, d),
+            taken=max(self.taken, other.taken),
         )
 
     def of(self, target: int) -> Moments:
@@ -154,12 +174,13 @@ class Moments:
                 f"{other.n_rows:,.0f} rows cannot be taken from {self.n_rows:,.0f}: none would be left"
             )
         left = self.merge(other.negative())
-        if _share_left(self.centred, left.centred) < np.sqrt(EPSILON):
+        share = _share_left(self.centred, left.centred)
+        if share < np.sqrt(EPSILON):
             raise GentleError(
                 f"taking away {other.n_rows:,.0f} of {self.n_rows:,.0f} rows would lose more than half "
                 "of the digits of what is left: fit the rows that stay instead"
             )
-        return left
+        return replace(left, taken=left.taken / min(share, 1.0))
 
     def negative(self) -> Moments:
         """What takes these rows away again when it is merged."""
@@ -186,6 +207,14 @@ class Moments:
         p = len(centre) - self.n_targets
         return Coordinates(centre[:p], scale[:p], centre[p:], scale[p:], intercept=True)
 
+    @property
+    def growth(self) -> float:
+        """By how much sums about the shift, and of rows since taken away, exceed those about the means."""
+        coordinates = self.coordinates
+        scale = np.concatenate([coordinates.scale, coordinates.target_scale]) * self.unit
+        far = float(np.abs(self.first / self.total / scale).max(initial=0.0))
+        return self.taken * (1 + far**2)
+
     def correlation(self, coordinates: Coordinates) -> Floats:
         """The mean of (u v)(u v)', (p + k, p + k); a column that does not vary has zeros."""
         scale = np.concatenate([coordinates.scale, coordinates.target_scale]) * self.unit
@@ -211,16 +240,22 @@ class Moments:
         r = np.zeros((q + 1, q + 1))
         r[0, 0] = 1.0
         r[1:, 1:] = root(self.correlation(coordinates)).T
-        resolution = 4 * np.sqrt(q * EPSILON)
+        growth = self.growth
         return Triangle(
-            coordinates, np.sqrt(self.total) * r, self.n_rows, self.total, resolution, squared=True
+            coordinates,
+            np.sqrt(self.total) * r,
+            self.n_rows,
+            self.total,
+            resolution=4 * np.sqrt(q * EPSILON * growth),
+            squared=True,
+            growth=growth,
         )
 
-    def _around(self, x: Floats, y: Floats) -> Moments:
+    def _around(self, x: Floats, y: Floats, mass: Floats | None) -> Moments:
         """The zero, shifted to the middle of the first rows seen."""
         z = np.concatenate([x, y], axis=1)
-        with np.errstate(over="ignore"):
-            shift = z.mean(axis=0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            shift = np.average(z, axis=0, weights=mass)
             shift = np.where(np.isfinite(shift), shift, z[0])
             largest = np.abs(z - shift).max(axis=0)
         extreme = (largest > SAFE) | ((largest < 1 / SAFE) & (largest > 0))
@@ -250,6 +285,7 @@ class Triangle:
     total: float = 0.0
     resolution: float = 64 * EPSILON  # a column nearer than this to others cannot be told from them
     squared: bool = False  # whether it comes from cross-products, which square the condition
+    growth: float = 1.0  # of rounding, by sums about a point far from the means, or rows taken away
 
     @classmethod
     def zero(cls, coordinates: Coordinates) -> Triangle:
@@ -283,6 +319,7 @@ class Triangle:
             merged,
             resolution=max(self.resolution, other.resolution),
             squared=self.squared or other.squared,
+            growth=max(self.growth, other.growth),
         )
 
     def triangle(self) -> Triangle:
@@ -301,7 +338,9 @@ class Triangle:
             intercept=True,
         )
         far = 1 + float(np.abs(offset / spread).max(initial=0.0))
-        return replace(self.moved(new), resolution=self.resolution * far)
+        moved = self.moved(new)
+        moved.r[1:, 1:][:, flat] = 0.0
+        return replace(moved, resolution=self.resolution * far, growth=self.growth * far)
 
     def of(self, target: int) -> Triangle:
         """The triangle of x and one of the targets."""
@@ -440,8 +479,7 @@ class Score:
         """1 - squares / squares about the mean of these rows; nan where these do not vary."""
         if not self.total:
             return float("nan")
-        about_mean = self.spread.second[0, 0] - self.spread.first[0] ** 2 / self.spread.total
-        about_mean /= self.spread.unit[0] ** 2
+        about_mean = self.spread.centred[0, 0] / self.spread.unit[0] ** 2
         return 1 - self.squares / about_mean if about_mean > 0 else float("nan")
 
 
@@ -518,8 +556,12 @@ _SCRATCH = threading.local()
 def _around(batch: Batch) -> Coordinates:
     """Coordinates about the means of a batch, in units of its spreads."""
     columns = [part.numpy() for part in (batch.x, batch.y)]
-    centres = [part.mean(axis=0) for part in columns]
-    spreads = [part.std(axis=0) for part in columns]
+    mass = None if batch.mass is None else batch.mass.numpy()
+    centres = [np.average(part, axis=0, weights=mass) for part in columns]
+    spreads = [
+        np.sqrt(np.average((part - centre) ** 2, axis=0, weights=mass))
+        for part, centre in zip(columns, centres, strict=True)
+    ]
     scales = [
         np.where(spread > EPSILON * np.abs(centre), spread, np.where(centre, np.abs(centre), 1.0))
         for spread, centre in zip(spreads, centres, strict=True)

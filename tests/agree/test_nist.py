@@ -186,7 +186,8 @@ def polished(name, form, parts, sums):
     near = distinctness(triangle, intercept=design.intercept).min(initial=1.0) < DISTINCT
     if triangle.squared and near:  # as a fit does
         triangle = fold(Triangle.zero(triangle.coordinates), singly, parts=parts)
-    return polish(solve(reduce(triangle, intercept=design.intercept, l2=0.0)), singly)
+    problem = reduce(triangle, intercept=design.intercept, l2=0.0, n_used=certified(name)["n"])
+    return polish(solve(problem), singly)
 
 
 def in_memory(name, form):

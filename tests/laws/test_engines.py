@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from gentle.design import Held, Rows, learn_design
 from gentle.engines import Here, fold
+from gentle.exact import polish, solve
+from gentle.problem import reduce
 from gentle.sources import Arrays
 from gentle.statistics import Moments, Opening, Sample, Tally, Triangle
 
@@ -78,6 +80,18 @@ def opening():
 def test_where_the_work_runs_does_not_change_a_bit(engine, parts):
     here = numbers(fold(opening(), rows(), Here(), parts))
     np.testing.assert_array_equal(numbers(fold(opening(), rows(), engine, parts)), here)
+
+
+@pytest.mark.parametrize(
+    "engine", [*ENGINES, Backwards(), Threads()], ids=lambda e: type(e).__name__
+)
+def test_where_a_polish_runs_does_not_change_a_bit(engine):
+    coarse = solve(reduce(fold(Moments(), rows()).triangle(), intercept=True, l2=0.0))
+    here = polish(coarse, rows())
+    there = polish(coarse, rows(), engine)
+    assert here.polished
+    for one, two in ((here.coef, there.coef), (here.low, there.low), (here.basis, there.basis)):
+        np.testing.assert_array_equal(one, two)
 
 
 @given(parts=st.integers(1, 700), n=st.integers(5, 600))

@@ -372,7 +372,8 @@ def pooled_within_certificates(found, pooled):
     if pooled.problem.condition < 30:
         assert (missed <= 1e-12 * np.maximum(np.abs(pooled.coef), pooled.sizes)[:, 0]).all()
         np.testing.assert_allclose(found.lengths, pooled.lengths, rtol=1e-12)
-        np.testing.assert_allclose(found.rss, pooled.rss, rtol=1e-10)
+        # cross-products keep what is left of the squares to the rounding of all of them
+        np.testing.assert_allclose(found.rss, pooled.rss, rtol=1e-10, atol=1e-13 * pooled.tss[0])
 
 
 @pytest.mark.parametrize("zero", [Moments, Triangle.unplaced], ids=["moments", "triangle"])
@@ -767,6 +768,43 @@ def test_weights_that_are_all_zero_leave_nothing_to_fit(rank, kind, solver):
     ) as no:
         gentle.fit((x, y), rank=rank, solver=solver, **{kind: np.zeros(40)})
     assert "\n" not in str(no.value)
+
+
+@pytest.mark.parametrize("intercept", [True, False])
+@pytest.mark.parametrize("solver", ["exact", "sgd"])
+@pytest.mark.parametrize("rank", ["drop", "minimum-norm"])
+def test_columns_of_zeros_alone_predict_nothing(rank, solver, intercept):
+    """As R and numpy have it: no slope is left, or slopes of zero; what predicts is the constant."""
+    y = np.random.default_rng(18).normal(size=30)
+    found = left_out(np.zeros((30, 2)), y, rank=rank, solver=solver, intercept=intercept)
+    level = y.mean() if intercept else 0.0
+    slopes = np.zeros(2) if rank == "minimum-norm" else np.full(2, np.nan)
+    np.testing.assert_array_equal(found.values[int(intercept) :], slopes)
+    np.testing.assert_allclose(found.predict(np.zeros((4, 2))), np.full(4, level), rtol=1e-3)
+    assert found.rss == pytest.approx(((y - level) ** 2).sum())
+    assert found.df_resid == 30 - intercept
+    with pytest.raises(GentleError, match=r"'x1'.* zero in every row"):
+        gentle.fit((np.zeros((30, 2)), y), rank="raise", intercept=intercept)
+
+
+@pytest.mark.parametrize("factor", [0.1, 0.01, 3.0])
+def test_frequencies_do_not_decide_which_columns_can_be_told_apart(factor):
+    """Thirty rows tell four columns and a constant apart, however little each of them counts."""
+    rng = np.random.default_rng(19)
+    x, y = rng.normal(size=(30, 4)), rng.normal(size=30)
+    one = gentle.fit((x, y), frequencies=np.full(30, factor))
+    assert not one.dropped
+    np.testing.assert_allclose(one.values, gentle.fit((x, y)).values, rtol=1e-12)
+
+
+def test_shares_that_were_made_equal_are_no_finding():
+    """Of a column and its copy the minimum-norm makes equal shares: that they are is no estimate."""
+    rng = np.random.default_rng(20)
+    x = rng.normal(size=(30, 1))
+    found = left_out(np.column_stack([x, x]), rng.normal(size=30), rank="minimum-norm")
+    contrast = found.test("x1 = x2")
+    assert not contrast.p_values[0] < 0.05
+    assert not contrast.wald.statistic > 0
 
 
 @pytest.mark.parametrize("p", [4, 12, 60])

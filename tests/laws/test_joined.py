@@ -1,6 +1,6 @@
 """Laws of joined fits: f + g is the fit of both sets of rows, f - g that of the rows that stay.
 
-Neither reads a row again: what a fit keeps of its rows are their moments.
+Neither reads a row again: what a fit keeps of its rows are their moments, or with method="qr" a triangle.
 """
 
 import warnings
@@ -96,6 +96,30 @@ def test_the_difference_is_the_fit_of_the_rows_that_stay(kind, seed):
     one, two, pooled = parts(x, y, **kind_of(kind, rng))
     alike((one + two) - two, one, rtol=1e-11)
     alike(pooled - one, two, rtol=1e-11)
+
+
+@kinds
+@pytest.mark.parametrize("methods", [("qr", "qr"), ("qr", "auto"), ("auto", "qr")], ids=" + ".join)
+@given(seed=seeds)
+def test_triangles_and_moments_are_joined(kind, methods, seed):
+    rng, x, y = made(seed)
+    options = kind_of(kind, rng)
+    one = parts(x, y, method=methods[0], **options)[0]
+    _, two, pooled = parts(x, y, method=methods[1], **options)
+    alike(one + two, pooled)
+
+
+@pytest.mark.parametrize("nearness", [1e-3, 1e-6])
+def test_triangles_keep_the_digits_that_cross_products_square(nearness):
+    rng, x, y = made(13)
+    x = x / x.std(axis=0)
+    x[:, 2] = x[:, 0] + nearness * rng.normal(size=N)
+    for method, rtol in (("qr", 1e-12), ("auto", 1e-15)):
+        one, two, pooled = parts(x, y, method=method)
+        joined = one + two
+        assert (np.abs(joined.values - pooled.values) <= joined.certificate.distance).all()
+        condition = pooled.condition if method == "qr" else pooled.condition**2
+        np.testing.assert_allclose(joined.values, pooled.values, rtol=rtol * condition)
 
 
 @given(seed=seeds, data=st.data())
@@ -250,11 +274,13 @@ def test_columns_that_learned_from_other_rows_are_other_columns(term):
     refused(lambda: gentle.fit(frame, f"y ~ {term}") - two, "same columns")
 
 
-def test_a_triangle_has_no_moments_to_join():
+def test_rows_are_not_taken_from_a_triangle():
     _, x, y = made(10)
-    one, two = gentle.fit((x, y), method="qr"), gentle.fit((x, y))
-    refused(lambda: one + two, "method='qr'")
-    refused(lambda: two - one, "method='qr'")
+    fits = [gentle.fit((x[rows], y[rows]), method="qr") for rows in (slice(None), ONE)]
+    moments = gentle.fit((x[ONE], y[ONE]))
+    refused(lambda: fits[0] - fits[1], "method='qr'")
+    refused(lambda: fits[0] - moments, "method='qr'")
+    refused(lambda: gentle.fit((x, y)) - fits[1], "method='qr'")
 
 
 def test_what_is_no_fit_is_not_joined():

@@ -20,7 +20,17 @@ from gentle.doubled import Doubled
 from gentle.errors import GentleError
 from gentle.losses import Squared
 from gentle.refinement import Refinement, orthonormal
-from gentle.statistics import Moments, Opening, Sample, Score, Slope, Tally, Triangle
+from gentle.statistics import (
+    Moments,
+    Opening,
+    Sample,
+    Score,
+    Slope,
+    Tally,
+    Triangle,
+    merged,
+    subtracted,
+)
 
 P = 3
 COORDINATES = Coordinates(
@@ -346,8 +356,8 @@ def test_triangles_merge_however_far_apart_their_coordinates_are(far, unit):
     mean, spread = z.mean(axis=0), z.std(axis=0)
     units = Coordinates(mean[:P], spread[:P], mean[P:], spread[P:], intercept=True)
     u = np.hstack([np.ones((50, 1)), (z - mean) / spread])
-    for merged in (parts[0].merge(parts[1]), parts[1].merge(parts[0])):
-        r = merged.triangle().moved(units).r
+    for union in (parts[0].merge(parts[1]), parts[1].merge(parts[0])):
+        r = union.triangle().moved(units).r
         np.testing.assert_allclose(r.T @ r, u.T @ u, atol=1e-9)
 
 
@@ -497,6 +507,40 @@ def test_rows_that_are_not_among_them_cannot_be_taken_away(far):
     foreign = make(np.random.default_rng(6), 50)
     with pytest.raises(GentleError, match="half of the digits"):
         seen.subtract(Moments().add(replace(foreign, x=far * foreign.x)))
+
+
+def test_the_triangle_of_one_target_is_that_of_it_alone():
+    batch = make(np.random.default_rng(7), 40, "both")
+    y = torch.cat([batch.y, batch.y.square(), -3 * batch.x[:, :1]], dim=1)
+    several = Triangle.unplaced().add(replace(batch, y=y))
+    for at in range(3):
+        alone = Triangle.unplaced().add(replace(batch, y=y[:, at : at + 1]))
+        close(unplaced_numbers(several.of(at)), unplaced_numbers(alone))
+
+
+@masses
+@pytest.mark.parametrize("kinds_of_sums", ["mm", "mt", "tm", "tt"])
+def test_sums_of_two_kinds_are_merged(mass, kinds_of_sums):
+    batch = make(np.random.default_rng(8), 60, mass)
+    kind = {"m": Moments, "t": Triangle.unplaced}
+    one, two = (
+        kind[which]().add(piece)
+        for which, piece in zip(kinds_of_sums, cut(batch, [25]), strict=True)
+    )
+    found = merged(one, two)
+    assert isinstance(found, Moments) == (kinds_of_sums == "mm")
+    wanted = Triangle.zero(COORDINATES).add(batch)
+    close(triangle_numbers(found.triangle().moved(COORDINATES)), triangle_numbers(wanted))
+
+
+def test_rows_are_not_taken_from_a_triangle():
+    one, two = cut(make(np.random.default_rng(9), 60), [25])
+    moments, triangle = Moments().add(one), Triangle.unplaced().add(two)
+    for pair in ((moments, triangle), (triangle, moments), (triangle, triangle)):
+        with pytest.raises(GentleError, match="fit with 'auto'"):
+            subtracted(*pair)
+    whole = moments.merge(Moments().add(two))
+    close(moments_numbers(subtracted(whole, moments)), moments_numbers(Moments().add(two)))
 
 
 def test_the_moments_of_one_target_are_those_of_it_alone():

@@ -59,7 +59,7 @@ def _coefficients(file: Path) -> dict[str, Any]:
         given = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise GentleError(f"{file} cannot be read: {error.strerror or error}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise GentleError(f"{file} is not JSON: {error}") from None
     if not isinstance(given, dict):
         raise GentleError(
