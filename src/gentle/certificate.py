@@ -60,28 +60,28 @@ class Certificate:
         return int(np.argmax(self.distance / self.yardstick)) if len(self.distance) else 0
 
 
-def certify(exact: Exact, coef: Floats, target: int = 0) -> Certificate:
-    """How far coefficients (q,) in the user's units are from the minimiser.
+def certify(exact: Exact, coef: Floats) -> Certificate:
+    """How far coefficients (q,) in the user's units are from the minimiser of one target.
 
     The distance to the minimiser as it is known, plus the bound on what is not known of it.
     """
-    apart = (coef - exact.coef[:, target]) - exact.low[:, target]
-    rounding = exact.floor[:, target].copy()
+    apart = (coef - exact.coef[:, 0]) - exact.low[:, 0]
+    rounding = exact.floor[:, 0].copy()
     distance = (np.abs(apart) + rounding) * (1 + 4 * EPSILON)
-    yardstick, unit = _yardstick(exact, target)
-    size = yardstick if unit == "relative" else np.abs(exact.coef[:, target])
+    yardstick, unit = _yardstick(exact)
+    size = yardstick if unit == "relative" else np.abs(exact.coef[:, 0])
     for values in (distance, rounding, yardstick, size):
         values.flags.writeable = False
     return Certificate(distance, rounding, yardstick, size, unit, exact.gap(apart))
 
 
-def _yardstick(exact: Exact, target: int) -> tuple[Floats, Unit]:
-    if exact.df_resid > 0 and not exact.noise_free[target]:
-        se = np.sqrt(exact.sigma2[target]) * exact.lengths
+def _yardstick(exact: Exact) -> tuple[Floats, Unit]:
+    if exact.df_resid > 0 and not exact.noise_free[0]:
+        se = np.sqrt(exact.sigma2[0]) * exact.lengths
         return se, "scale" if exact.l2 else "standard errors"
     # A coefficient that is zero has no size of its own: it is held against the spread of the
     # target over the spread of its column.
-    return np.maximum(np.abs(exact.coef[:, target]), exact.sizes[:, target]), "relative"
+    return np.maximum(np.abs(exact.coef[:, 0]), exact.sizes[:, 0]), "relative"
 
 
 def _largest(distance: Floats, yardstick: Floats) -> float:

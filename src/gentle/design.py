@@ -15,7 +15,7 @@ import torch
 from gentle import formula as wilkinson
 from gentle.batch import INTERCEPT, Batch, Floats, Integers, Labels, rows_per_batch
 from gentle.doubled import two_sum
-from gentle.errors import GentleError, listed, near
+from gentle.errors import GentleError, listed, near, warn_of_rounding
 from gentle.sources import Arrays, Chunk, Matrix, Source
 from gentle.sources.source import bounds, is_number
 
@@ -24,6 +24,8 @@ Missing = Literal["drop", "raise"]
 Mask = npt.NDArray[np.bool_]
 Levels = Mapping[str, tuple[str, ...]]  # text column -> its levels, sorted, the reference first
 
+WIDE = (pl.Int64, pl.UInt64, pl.Int128)
+WHOLE = 2**53  # the last whole number up to which float64 has them all
 MOST_LEVELS = 5_000  # of a text column: each is a dense column of x
 MOSTLY_NUMBERS = 0.5  # a text column of which more than this share are numbers is a mistake
 HEAD_ROWS = 100  # enough rows for a formula that learns nothing from them
@@ -567,6 +569,11 @@ def _is_text(dtype: pl.DataType) -> bool:
 
 def _numbers(frame: pl.DataFrame) -> Floats:
     """A frame of numbers and truths as a row-major matrix."""
+    for column in frame:
+        if column.dtype in WIDE and column.len() - column.null_count():
+            low, high = column.cast(pl.Float64).min(), column.cast(pl.Float64).max()
+            if max(-low, high) > WHOLE:  # type: ignore[operator, type-var]
+                warn_of_rounding(column.name)
     return np.ascontiguousarray(frame.select(pl.all().cast(pl.Float64)).to_numpy())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from difflib import get_close_matches
 from numbers import Real
@@ -25,6 +26,15 @@ class PrecisionWarning(GentleWarning):
 
 class CovarianceWarning(GentleWarning):
     """A covariance had to be mended, or rests on too few groups to be trusted."""
+
+
+def warn_of_rounding(name: str) -> None:
+    """Warn of whole numbers that float64 has not: what is certified is the fit of the rounded ones."""
+    warnings.warn(
+        f"column '{name}' has whole numbers beyond 2^53, which float64 rounds: shift or divide it first",
+        PrecisionWarning,
+        stacklevel=2,
+    )
 
 
 def near(name: str, known: Iterable[str]) -> str:

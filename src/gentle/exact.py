@@ -46,6 +46,10 @@ class Exact:
     rss: Floats  # (k,) residual sum of squares, the penalty not among it
     polished: bool = False
 
+    def __post_init__(self) -> None:
+        for values in (self.coef, self.low, self.floor, self.basis, self.rss):
+            values.flags.writeable = False
+
     def of(self, at: int) -> Exact:
         """The answer for one of the targets."""
         one = slice(at, at + 1)

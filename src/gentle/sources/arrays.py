@@ -10,7 +10,7 @@ import numpy.typing as npt
 import polars as pl
 
 from gentle.batch import Floats, Labels
-from gentle.errors import GentleError, listed
+from gentle.errors import GentleError, listed, warn_of_rounding
 from gentle.sources.source import Chunk, Matrix, Schema, bounds, numbered
 
 Numbers = npt.NDArray[np.number]
@@ -51,6 +51,9 @@ class Arrays:
         for name, column in {"X": self.x, **self.other}.items():
             if column.dtype.kind not in "biuf":
                 raise GentleError(f"{name} must hold real numbers, and holds {column.dtype}")
+            wide = column.dtype.kind in "iu" and column.dtype.itemsize == 8 and column.size
+            if wide and max(-int(column.min()), int(column.max())) > 2**53:
+                warn_of_rounding(name)
 
     def schema(self) -> Schema:
         x = pl.Float32() if self.x.dtype == np.float32 else pl.Float64()

@@ -103,6 +103,8 @@ def _labels(data: Any) -> Labels:
                 "a cluster is missing for some row: give each row one, or leave it out"
             )
         labels = labels.astype(str)
+    if labels.dtype.kind == "M":
+        labels = labels.astype(np.int64)
     if labels.dtype.kind in "biu":
         labels = labels.astype(np.int64)
     if labels.dtype.kind not in "ifU":
@@ -128,6 +130,8 @@ def _frame(data: Any) -> pl.DataFrame:
 
 def _array(data: Any) -> Numbers:
     """Numbers as a numpy array, without a copy where the memory can be shared."""
+    if hasattr(data, "toarray"):
+        raise GentleError("sparse matrices cannot be read yet: X.toarray() makes a dense one")
     if isinstance(data, np.ma.MaskedArray):
         return np.asarray(np.ma.filled(data.astype(np.float64), np.nan))
     return np.asarray(data.detach().cpu() if hasattr(data, "detach") else data)
