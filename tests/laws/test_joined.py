@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gentle
-from gentle import GentleError, RankWarning
+from gentle import CovarianceWarning, GentleError, RankWarning
 
 seeds = st.integers(0, 10**6)
 N = 80
@@ -133,6 +133,24 @@ def test_any_order_and_grouping_of_sums_is_the_fit_of_all_rows(seed, data):
     alike(fits[0], gentle.fit((x, y)))
 
 
+@pytest.mark.parametrize("far", [1.0, 1e2, 1e4, 1e5])
+@given(seed=seeds)
+def test_a_difference_says_how_many_digits_it_has_lost(far, seed):
+    """The more the rows that go have outweighed those that stay, the fewer digits are certified."""
+    _, x, y = made(seed)
+    one = gentle.fit((x[ONE], y[ONE]))
+    other = gentle.fit((far * x[TWO], far * y[TWO]))
+    try:
+        left = (one + other) - other
+    except GentleError as no:
+        assert "more than half of the digits" in str(no)  # noqa: PT017
+        assert far > 1e3
+        return
+    missed = np.abs(left.values - one.values)
+    assert (missed <= left.certificate.distance).all()
+    assert left.certificate.digits <= 16 - np.log10(far)
+
+
 def test_missing_values_are_booked_and_taken_off_again():
     _, x, y = made(1)
     x[3, 0] = x[50, 0] = x[60, 2] = np.nan
@@ -161,7 +179,11 @@ def test_a_fit_by_descent_or_with_other_errors_is_joined_by_its_moments():
     pooled = gentle.fit((x, y))
     for options in ({"solver": "sgd"}, {"errors": "HC3"}, {"errors": "HAC", "lags": 2}):
         one, two, _ = parts(x, y, **options)
-        joined = one + two
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            joined = one + two
+        robust = "errors" in options
+        assert [it.category for it in said] == [CovarianceWarning] * robust
         alike(joined, pooled)
         assert joined.solver == "exact"
         assert joined.descent is None
@@ -251,6 +273,16 @@ def test_fits_of_other_columns_or_ridges_are_not_joined(one, two):
     fits = [gentle.fit((x, y), **options) for options in (one, two)]
     refused(lambda: fits[0] + fits[1], "same columns")
     refused(lambda: fits[0] - fits[1], "same columns")
+
+
+@pytest.mark.parametrize("role", ["weights", "offset"])
+def test_fits_of_other_roles_are_not_joined(role):
+    """Predictions of the sum would need an offset, or not; what it minimises would have weights, or not."""
+    rng, x, y = made(7)
+    one = gentle.fit((x, y))
+    two = gentle.fit((x, y), **{role: rng.uniform(0.5, 2, N)})
+    refused(lambda: one + two, role)
+    refused(lambda: two + one, role)
 
 
 def test_fits_of_other_targets_or_levels_are_not_joined():

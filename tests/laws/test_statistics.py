@@ -54,10 +54,10 @@ def make(rng, n, masses="none", first=0):
     if masses in ("frequencies", "both"):
         frequency = torch.from_numpy(rng.integers(1, 5, n).astype(float))
     x = rng.normal(size=(n, P)) * [1, 10, 0.1] + [0, 5, -2]
-    y = x @ [1.0, -0.5, 2.0] + rng.normal(size=n)
+    y = (x @ [1.0, -0.5, 2.0] + rng.normal(size=n))[:, None]
     return Batch(
         torch.from_numpy(x),
-        torch.from_numpy(y[:, None]),
+        torch.from_numpy(y),
         np.arange(first, first + n),
         weight,
         frequency,
@@ -65,6 +65,7 @@ def make(rng, n, masses="none", first=0):
         {"a": 1} if n % 2 else {"b": 1},
         1,
         low=torch.from_numpy(x * rng.uniform(-(2.0**-54), 2.0**-54, x.shape)),
+        y_low=torch.from_numpy(y * rng.uniform(-(2.0**-54), 2.0**-54, y.shape)),
     )
 
 
@@ -85,6 +86,7 @@ def cut(batch, edges):
                 batch.missing if first else {},
                 batch.n_weightless * first,
                 low=batch.low[a:b],
+                y_low=batch.y_low[a:b],
             )
         )
     return pieces
@@ -268,7 +270,11 @@ def test_a_frequency_is_so_many_rows(kind):
     counted = make(rng, 30, "frequencies")
     again = np.repeat(np.arange(30), counted.frequency.numpy().astype(int))
     spelled = Batch(
-        counted.x[again], counted.y[again], np.arange(len(again)), low=counted.low[again]
+        counted.x[again],
+        counted.y[again],
+        np.arange(len(again)),
+        low=counted.low[again],
+        y_low=counted.y_low[again],
     )
     close(numbers(zero().add(counted)), numbers(zero().add(spelled)))
 
@@ -386,12 +392,13 @@ def test_a_refinement_is_the_residuals_gradient_and_curvature(mass, low, interce
     w = fraction(np.ones(n))
     for part in (batch.weight, batch.frequency):
         w = w if part is None else w * fraction(part.numpy())
-    misfit = (fraction(batch.y.numpy()) - a @ fraction(*coef))[:, 0]
+    y = fraction(batch.y.numpy(), batch.y_low.numpy() * low)
+    misfit = (y - a @ fraction(*coef))[:, 0]
     terms = a * (w * misfit)[:, None]
     seen = a @ fraction(*basis)
 
     if not low:
-        pieces = [replace(piece, low=None) for piece in pieces]
+        pieces = [replace(piece, low=None, y_low=None) for piece in pieces]
     found = total(Refinement(columns, intercept, coef, basis, float(sum(w))), pieces)
     squares = float(sum(w * misfit**2))
     assert found.squares[0] == pytest.approx(squares, rel=1e-13)
@@ -446,6 +453,15 @@ def test_what_was_added_can_be_taken_away(mass, seed, n, share):
         assert left.total == pytest.approx(stay.total, rel=1e-13)
         close(moments_numbers(left), moments_numbers(stay))
     close(moments_numbers(stay.merge(go).subtract(stay)), moments_numbers(go))
+
+
+@given(seed=st.integers(0, 10**6), n=st.integers(1, 40))
+def test_a_tally_that_is_taken_away_leaves_what_was_there(seed, n):
+    rng = np.random.default_rng(seed)
+    stay, go = (Tally().add(make(rng, size, "both")) for size in (n, 13))
+    left = stay.merge(go).merge(go.negative())
+    np.testing.assert_allclose(tally_numbers(left), tally_numbers(stay), rtol=1e-12, atol=1e-12)
+    assert left.missing == stay.missing
 
 
 def test_taking_nothing_away_changes_nothing():
