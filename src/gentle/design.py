@@ -165,7 +165,8 @@ class Design:
             offset = _column(chunk, self.offset)[:, None]
             sieve.finite((self.offset,), offset)
             y, y_low = two_sum(y, -offset)
-        sieve.finite(self.names, x)
+        if not (isinstance(chunk.table, Matrix) and chunk.table.finite):
+            sieve.finite(self.names, x)
         sieve.finite(self.targets, y)
         groups = tuple(_labels(chunk, name, sieve) for name in self.clusters)
         keep = sieve.keep

@@ -73,7 +73,11 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
         names = getattr(self, "feature_names_in_", [f"x{j + 1}" for j in range(X.shape[1])])
         columns = tuple(f"{name}" for name in names)
         source = Arrays(
-            X, columns, {f"({name})": values for name, values in other.items()}, name="X"
+            X,
+            columns,
+            {f"({name})": values for name, values in other.items()},
+            finite=True,
+            name="X",
         )
         design = learn_design(
             source,

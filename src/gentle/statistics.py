@@ -108,19 +108,9 @@ class Moments:
         x, y = batch.x.numpy(), batch.y.numpy()
         mass = None if batch.mass is None else batch.mass.numpy()
         start = self if self.total else self._around(x, y, mass)
-        p, q = x.shape[1], len(start.shift)
-        z = _scratch(len(x), q + 1)  # [z 1]: its cross-products have the sums in their last column
-        with np.errstate(over="ignore"):
-            np.subtract(x, start.shift[:p], out=z[:, :p])
-            np.subtract(y, start.shift[p:], out=z[:, p:q])
-        z[:, q] = 1.0
-        if (start.unit != 1).any():
-            z[:, :q] *= start.unit
-        total = float(len(z))
-        if mass is not None:
-            z *= np.sqrt(mass)[:, None]
-            total = float(mass.sum())
-        squares = z.T @ z
+        total = float(len(x)) if mass is None else float(mass.sum())
+        squares = start._products(x, y, mass)
+        q = len(start.shift)
         return replace(
             start,
             n_rows=start.n_rows + batch.n_rows,
@@ -250,6 +240,20 @@ class Moments:
             squared=True,
             growth=growth,
         )
+
+    def _products(self, x: Floats, y: Floats, mass: Floats | None) -> Floats:
+        """[z 1]'[z 1] of rows, shifted, in units and weighted, (p + k + 1, p + k + 1)."""
+        p, q = x.shape[1], len(self.shift)
+        z = _scratch(len(x), q + 1)
+        with np.errstate(over="ignore"):
+            np.subtract(x, self.shift[:p], out=z[:, :p])
+            np.subtract(y, self.shift[p:], out=z[:, p:q])
+        z[:, q] = 1.0
+        if (self.unit != 1).any():
+            z[:, :q] *= self.unit
+        if mass is not None:
+            z *= np.sqrt(mass)[:, None]
+        return np.asarray(z.T @ z)
 
     def _around(self, x: Floats, y: Floats, mass: Floats | None) -> Moments:
         """The zero, shifted to the middle of the first rows seen."""

@@ -24,6 +24,7 @@ class Arrays:
     names: tuple[str, ...]  # (p,)
     other: Mapping[str, Numbers] = field(default_factory=dict)  # each (n,)
     labels: Mapping[str, Labels] = field(default_factory=dict)  # clusters, each (n,)
+    finite: bool = False  # whether x is known to hold no NaN and no infinity
     start: int = 0  # where the first row stands in the whole
     name: str = "the arrays"
 
@@ -72,7 +73,7 @@ class Arrays:
             other = {name: _floats(column[piece]) for name, column in self.other.items()}
             x = self.x[piece] if every else self.x[piece][:, chosen]
             labels = {name: column[piece] for name, column in self.labels.items()}
-            table = Matrix(_floats(x), other, labels)
+            table = Matrix(_floats(x), other, labels, self.finite)
             yield Chunk(numbered(self.start + start, self.start + start + len(table.x)), table)
 
     def split(self, parts: int) -> Sequence[Arrays]:
@@ -82,6 +83,7 @@ class Arrays:
                 self.names,
                 {name: column[a:b] for name, column in self.other.items()},
                 {name: column[a:b] for name, column in self.labels.items()},
+                self.finite,
                 self.start + a,
                 self.name,
             )

@@ -21,6 +21,7 @@ class Matrix(NamedTuple):
     x: Floats  # (n, p)
     other: Mapping[str, Floats]  # targets, weights, frequencies and offset by name, each (n,)
     labels: Mapping[str, Labels] = MappingProxyType({})  # clusters by name, each (n,)
+    finite: bool = False  # whether x is known to hold no NaN and no infinity
 
 
 class Chunk(NamedTuple):

@@ -41,7 +41,7 @@ class Subset:
             if isinstance(table, Matrix):
                 other = {name: column[keep] for name, column in table.other.items()}
                 labels = {name: column[keep] for name, column in table.labels.items()}
-                yield Chunk(numbers[keep], Matrix(table.x[keep], other, labels))
+                yield Chunk(numbers[keep], Matrix(table.x[keep], other, labels, table.finite))
             else:
                 yield Chunk(numbers[keep], table.filter(pl.Series(keep)))
 
