@@ -101,7 +101,7 @@ DEPENDENT: tuple[Cause, Cause] = ("dependent column", "constant column")
 def _cause(question: Question, other: Claim, certificate: Certificate) -> tuple[Cause, str]:
     """The first cause that holds, and why in words where the cause does not say it all."""
     found = _another_question(question, other)
-    if found and not (found[0] == "float32" and certificate.within <= question.tol):
+    if found and not (found[0] == "float32" and _is_rounding(certificate)):
         return found
     near = certificate.within <= question.tol or _hardly_matters(question.exact, certificate)
     if near and (found := _another_share(question, other)):
@@ -118,7 +118,7 @@ def _cause(question: Question, other: Claim, certificate: Certificate) -> tuple[
         return "step too large", (
             "the steps of its descent were too large for these data, and it ran away"
         )
-    if (certificate.distance <= 2 * certificate.rounding + 4 * EPSILON * certificate.size).all():
+    if _is_rounding(certificate):
         return "precision", "what is left between them is the rounding of float64"
     if other.converged is False:
         return "not converged", ""
@@ -204,6 +204,12 @@ def _in_flat_directions(exact: Exact, coef: Floats) -> bool:
     moved = (sizes * (directions @ apart)) ** 2
     flat = sizes < FLAT * sizes[0]
     return bool(moved[flat].sum() >= NEARLY_ALL * moved.sum() > 0)
+
+
+def _is_rounding(certificate: Certificate) -> bool:
+    """Whether float64 could hardly have come nearer."""
+    least = 2 * certificate.rounding + 4 * EPSILON * certificate.size
+    return bool((certificate.distance <= least).all())
 
 
 def _ran_away(other: Claim, certificate: Certificate) -> bool:

@@ -42,6 +42,8 @@ class Encoder(Protocol):
     def intercept(self) -> bool: ...
     @property
     def learned(self) -> str: ...
+    @property
+    def computes(self) -> bool: ...
     def encode_x(self, frame: pl.DataFrame) -> Floats: ...
     def encode_y(self, frame: pl.DataFrame) -> Floats: ...
     def encode_low(self, frame: pl.DataFrame, x: Floats) -> Floats | None: ...
@@ -72,6 +74,11 @@ class Plain:
     def learned(self) -> str:
         """Nothing beside the levels."""
         return ""
+
+    @property
+    def computes(self) -> bool:
+        """No column is rounded from what it stands for."""
+        return False
 
     def encode_x(self, frame: pl.DataFrame) -> Floats:
         """(n, p)"""

@@ -18,6 +18,7 @@ from gentle.batch import Floats
 BITS = 53  # of a float64
 ENOUGH = 112  # bits of a double-double product, and a few to spare
 SPLITTER = 2.0**27 + 1
+NOTHING = -1000  # the exponent of a column of zeros
 
 
 class Doubled(NamedTuple):
@@ -166,9 +167,9 @@ def _top(values: Floats, bits: int) -> Floats:
 
 
 def _exponents(matrix: Floats) -> Floats:
-    """(n,) e such that the column times 2^-e is below 1 in size."""
+    """(n,) e such that the column times 2^-e is below 1 in size; of zeros, so low that it never counts."""
     top = np.abs(matrix).max(axis=0, initial=0.0)
-    return np.asarray(np.frexp(top)[1], dtype=np.float64)
+    return np.where(top > 0, np.frexp(top)[1], NOTHING).astype(np.float64)
 
 
 def _log2(count: int) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -49,6 +50,10 @@ class Exact:
     def __post_init__(self) -> None:
         for values in (self.coef, self.low, self.floor, self.basis, self.rss):
             values.flags.writeable = False
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.__post_init__()  # arrays come writable out of a pickle
 
     def of(self, at: int) -> Exact:
         """The answer for one of the targets."""
@@ -143,7 +148,10 @@ def solve(problem: Quadratic) -> Exact:
     root = problem.inverse_root * units
     fitted = Fitted(columns, coordinates.centre, intercept, centred, root)
     coef = coordinates.coef(theta)
-    floor = np.abs(coordinates.jacobian()) @ problem.rounding * coordinates.target_scale
+    rounding = problem.rounding
+    floor = np.full_like(rounding, np.inf)
+    if np.isfinite(rounding).all():
+        floor = np.abs(coordinates.jacobian()) @ rounding * coordinates.target_scale
     return Exact(
         problem=problem,
         fitted=fitted,

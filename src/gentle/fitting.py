@@ -247,12 +247,14 @@ def from_sums(one: Fit, sums: Moments | Triangle, tally: Tally) -> Fit:
         )
     choices = replace(one.choices, solver="exact", errors="classical", lags=None, digits=None)
     triangle = sums.triangle()
-    _check_sizes(triangle.coordinates, triangle.total, one.design)
+    names = one.design.names
+    _check_sizes(triangle.coordinates, triangle.total, names, (one.target,))
     problem = reduce(triangle, intercept=one.design.intercept, l2=choices.l2, n_used=tally.n_used)
     exact = solve(problem)
     placing = _placing(exact, problem, None, choices.rank, names=one.design.names)
     opening = Opening(tally, sums)
-    return _result(exact, placing, one.design, 0, opening, None, None, choices, single=one.single)
+    at = one.design.targets.index(one.target)
+    return _result(exact, placing, one.design, at, opening, None, None, choices, single=one.single)
 
 
 def _refuse_constant_target(found: Fit, source: Source) -> None:
@@ -358,13 +360,16 @@ def _held(rows: Rows) -> Rows | Held:
 def _reduced(opening: Opening, rows: Divisible, design: Design, choices: Choices) -> Quadratic:
     """From the cross-products, or where these lose too many digits from the rows, read again."""
     sums = opening.sums if isinstance(opening.sums, Moments) else opening.sums.triangle()
-    _check_sizes(sums.coordinates, sums.total, design)
+    _check_sizes(sums.coordinates, sums.total, design.names, design.targets)
     triangle = sums if isinstance(sums, Triangle) else sums.definite_triangle()
     coordinates = sums.coordinates
     if sums.growth > GROWN:  # these sums know the means badly, and the spreads worse
         coordinates = fold(Triangle.zero(coordinates), rows).triangle().coordinates
     if triangle is None or sums.growth > GROWN or _too_near(triangle, design):
         triangle = fold(Triangle.zero(coordinates), rows)
+    if design.encoder.computes:  # a power is rounded in units of its size, not of its spread
+        far = float(np.abs(coordinates.centre / coordinates.scale).max(initial=0.0))
+        triangle = replace(triangle, growth=triangle.growth * (1 + far))
     return reduce(triangle, intercept=design.intercept, l2=choices.l2, n_used=opening.tally.n_used)
 
 
@@ -376,11 +381,13 @@ def _too_near(triangle: Triangle, design: Design) -> bool:
     return bool(near.min(initial=1.0) < DISTINCT)
 
 
-def _check_sizes(units: Coordinates, total: float, design: Design) -> None:
+def _check_sizes(
+    units: Coordinates, total: float, names: Sequence[str], targets: Sequence[str]
+) -> None:
     """Raises GentleError for numbers whose squares float64 cannot hold."""
-    sizes = dict(zip(design.names, zip(units.centre, units.scale, strict=True), strict=True))
-    targets = zip(units.target_centre, units.target_scale, strict=True)
-    sizes |= dict(zip(design.targets, targets, strict=True))
+    sizes = dict(zip(names, zip(units.centre, units.scale, strict=True), strict=True))
+    spreads = zip(units.target_centre, units.target_scale, strict=True)
+    sizes |= dict(zip(targets, spreads, strict=True))
     sizes["the sum of the weights"] = (0.0, total)
     sizes |= {
         f"{name} times the root of the weights": (centre * total**0.5, scale * total**0.5)
@@ -526,7 +533,9 @@ def _result(
         placing=placing,
         choices=choices,
         sandwich=_sandwich(exact, design, rows, choices),
-        sums=opening.sums if len(design.targets) == 1 else opening.sums.of(at),
+        sums=opening.sums
+        if len(opening.sums.coordinates.target_scale) == 1
+        else opening.sums.of(at),
         tally=opening.tally,
         certificate=certificate,
         verdict=verdict,

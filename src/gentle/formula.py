@@ -107,6 +107,11 @@ class Wilkinson:
     powers: tuple[Power, ...] = ()
 
     @property
+    def computes(self) -> bool:
+        """Whether columns are rounded powers, which stand for the exact ones."""
+        return bool(self.powers)
+
+    @property
     def learned(self) -> str:
         """What its functions learned from the rows, such as means and knots."""
         states = (side.transform_state for side in (self.spec.lhs, self.spec.rhs))

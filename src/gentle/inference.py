@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import chdtrc, fdtrc, ndtr, ndtri, stdtr, stdtrit
@@ -23,6 +23,7 @@ RANK_TOL = 1e-13
 SPAN_TOL = 1e-6  # how far estimates, in standard errors, may leave the span of their covariance
 CONSISTENT_TOL = 1e-10  # how far redundant restrictions may contradict the others, in rounding
 LEVERAGE_TOL = 1e-10  # a leverage this close to one is one: the row's residual is rounding
+FIXED = 1e-13  # of the standard errors that it is made of: a smaller one is rounding
 WIDTH = 80
 
 
@@ -152,8 +153,13 @@ def contrast(
     estimates = matrix @ coef
     variances = np.sum((matrix @ vcov) * matrix, axis=1)
     std_errors = np.sqrt(np.where(variances >= 0, variances, np.nan))
+    sizes = np.abs(matrix) @ np.sqrt(np.clip(np.diag(vcov), 0, None))
+    # What has no variance beside its parts, as the equal shares of a column and its copy, is no estimate.
+    std_errors[std_errors <= FIXED * sizes] = np.nan
     t = t_values(estimates - values, std_errors)
     joint = _joint(matrix, values, coef, vcov, df)
+    if np.isnan(std_errors).any():
+        joint = replace(joint, statistic=math.nan, p_value=math.nan)
     return Contrast(tuple(labels), estimates, values, std_errors, t, p_values(t, df), df, joint)
 
 

@@ -170,6 +170,9 @@ class Quadratic:
         unit = (8 + np.sqrt(len(inverse)) + np.log2(max(self.n_rows, 2))) * EPSILON * self.growth
         squared = inverse @ (inverse.T @ lengths)
         if self.squared:
+            strain = unit * float(np.linalg.norm(inverse) * lengths.max(initial=0.0)) ** 2
+            if strain >= 1:  # cross-products this near to singular say nothing
+                return np.full_like(self.minimiser, np.inf)
             return np.asarray(unit * squared * misfit)
         rows = np.linalg.norm(inverse, axis=1)[:, None]
         return np.asarray(unit * (rows * misfit + squared * np.sqrt(self.rest)))

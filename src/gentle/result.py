@@ -86,6 +86,10 @@ class Fit:
             if values is not None:
                 values.flags.writeable = False
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.__post_init__()  # arrays come writable out of a pickle
+
     def __repr__(self) -> str:
         rows = f"{self.n_rows:,.0f} rows"
         return f"<Fit of {self.target}: {len(self.names)} coefficients, {rows}, {self.solver}>"
@@ -394,6 +398,11 @@ class Fit:
         """How far another answer to this question is from the exact one, and why they differ."""
         if isinstance(other, Fit):
             other = self._aligned(other)
+        if not isinstance(other, Claim):
+            raise GentleError(
+                f"fits are compared with a Fit or a gentle.Claim, and this is {type(other).__name__}: "
+                "gentle.certify takes coefficients of other libraries"
+            )
         return compare(self.question, other)[1]
 
     def __add__(self, other: Fit) -> Fit:

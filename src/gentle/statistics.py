@@ -559,18 +559,14 @@ _SCRATCH = threading.local()
 
 def _around(batch: Batch) -> Coordinates:
     """Coordinates about the means of a batch, in units of its spreads."""
-    columns = [part.numpy() for part in (batch.x, batch.y)]
+    z = torch.cat([batch.x, batch.y], dim=1).numpy()
     mass = None if batch.mass is None else batch.mass.numpy()
-    centres = [np.average(part, axis=0, weights=mass) for part in columns]
-    spreads = [
-        np.sqrt(np.average((part - centre) ** 2, axis=0, weights=mass))
-        for part, centre in zip(columns, centres, strict=True)
-    ]
-    scales = [
-        np.where(spread > EPSILON * np.abs(centre), spread, np.where(centre, np.abs(centre), 1.0))
-        for spread, centre in zip(spreads, centres, strict=True)
-    ]
-    return Coordinates(centres[0], scales[0], centres[1], scales[1], intercept=True)
+    centre = np.average(z, axis=0, weights=mass)
+    spread = np.sqrt(np.average((z - centre) ** 2, axis=0, weights=mass))
+    far = np.where(centre, np.abs(centre), 1.0)
+    scale = np.where(spread > EPSILON * np.abs(centre), spread, far)
+    p = batch.x.shape[1]
+    return Coordinates(centre[:p], scale[:p], centre[p:], scale[p:], intercept=True)
 
 
 def _share_left(before: Floats, after: Floats) -> float:

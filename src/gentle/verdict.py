@@ -34,7 +34,7 @@ ENDINGS: dict[Cause, str] = {
     "precision": "what is left between them is rounding, which collinear columns magnify",
     "flat": "the loss is too flat there for its last digits to show the way",
     "wandering": "at a constant rate minibatches keep a descent wandering about the minimum",
-    "other": "it is the answer to another objective or to other rows",
+    "other": "it is the answer to another objective or to other rows, or it was rounded or stopped early",
 }
 
 STOPS: dict[Stop, Cause] = {
@@ -97,6 +97,8 @@ def exact_verdict(certificate: Certificate, names: tuple[str, ...]) -> Verdict:
 
 def _distance(certificate: Certificate, names: tuple[str, ...]) -> str:
     """The largest distance of a coefficient, in its yardstick, and which coefficient that is."""
+    if not names:
+        return "nothing, as there is no coefficient,"
     where = names[certificate.furthest]
     size = f"{certificate.within:.1e}" if certificate.within < 1e-3 else f"{certificate.within:.3g}"
     unit = {

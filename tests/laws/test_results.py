@@ -286,7 +286,7 @@ def test_a_summary_is_80_columns_wide(kind):
     assert "column 29 of many" in text
     assert "[bold]no" in found.summary()
     for value in found.values:
-        assert f"{value:.6g}" in found.summary()
+        assert shown(value) in found.summary()
 
 
 def test_a_summary_of_clusters_and_of_columns_left_out_is_80_columns_wide():
@@ -313,7 +313,7 @@ def test_names_and_numbers_of_a_summary_are_whole_however_large(size, noise, sol
     for name in found.names:
         assert re.search(rf"^{name} ", text, re.MULTILINE), text
         for value in (found.coef[name], found.std_errors[name]):
-            assert f"{value:.6g}" in text, text
+            assert shown(value) in text, text
 
 
 def test_a_summary_says_rows_errors_and_the_verdict(frame):
@@ -463,10 +463,16 @@ def test_a_ridge_says_so_and_has_no_standard_errors(ridge):
 
 
 def test_a_ridge_makes_no_tests(ridge):
-    for made in (ridge.f_test, ridge.test("a = 0, b = 0").wald):
-        assert math.isnan(made.statistic)
-        assert math.isnan(made.p_value)
-    assert np.isnan(ridge.test("a = b").p_values).all()
+    assert math.isnan(ridge.f_test.statistic)
+    assert math.isnan(ridge.f_test.p_value)
+    with pytest.raises(GentleError, match="ridge has no standard errors"):
+        ridge.test("a = 0, b = 0")
+
+
+def shown(value):
+    """A number as a summary has it: four digits where its exponent takes three."""
+    text = f"{value:.6g}"
+    return f"{value:.4g}" if re.search(r"e.\d{3}", text) else text
 
 
 @pytest.mark.parametrize(

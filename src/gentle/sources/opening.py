@@ -96,13 +96,18 @@ def _targets(y: Any) -> dict[str, Numbers]:
 
 def _labels(data: Any) -> Labels:
     """Labels of clusters: whole numbers, numbers or texts, none of them missing."""
+    if isinstance(data, list | tuple):  # numpy would make one text of nan and another of a number
+        data = np.array(data, dtype=object)
     labels = np.asarray(data.detach().cpu() if hasattr(data, "detach") else data)
     if labels.dtype.kind == "O":
         if any(label is None or label != label for label in labels.ravel()):
             raise GentleError(
                 "a cluster is missing for some row: give each row one, or leave it out"
             )
-        labels = labels.astype(str)
+        texts = {isinstance(label, str) for label in labels.ravel()}
+        if len(texts) > 1:
+            raise GentleError("some clusters are texts and others are not: make all of them texts")
+        labels = labels.astype(str) if texts == {True} else np.array(labels.tolist())
     if labels.dtype.kind == "M":
         labels = labels.astype(np.int64)
     if labels.dtype.kind in "biu":
