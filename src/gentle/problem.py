@@ -24,7 +24,7 @@ from gentle.coordinates import Coordinates
 from gentle.engines import Divisible, Engine, fold
 from gentle.losses import Loss
 from gentle.penalties import Ridge
-from gentle.statistics import EPSILON, Slope, Triangle, slope, solve_upper, upper
+from gentle.statistics import EPSILON, Slope, Triangle, invert_upper, slope, solve_upper, upper
 
 HARDLY_SEEN = (
     1e-2  # of a column's mean square: less of it in a sample says nothing of its curvature
@@ -133,7 +133,7 @@ class Quadratic:
     @cached_property
     def inverse_root(self) -> Floats:
         """factor^-1, (q, q): times its transpose it is H^-1 / W."""
-        return solve_upper(self.factor, np.eye(len(self.factor)))
+        return invert_upper(self.factor)
 
     @property
     def rss(self) -> Floats:

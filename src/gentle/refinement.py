@@ -9,7 +9,7 @@ import numpy as np
 
 from gentle.batch import Batch, Floats, Integers
 from gentle.doubled import BITS, Doubled, Sliced, cut, doubled
-from gentle.statistics import solve_upper
+from gentle.statistics import invert_upper
 
 BLOCK_NUMBERS = 2**15  # float64 numbers worked on at a time: their slices stay in a core's cache
 BLOCK_ROWS = 512  # at least so many where columns are many: the basis is cut anew for each block
@@ -110,7 +110,7 @@ def orthonormal(gram: Floats) -> Floats | None:
         root = np.asarray(np.linalg.cholesky(gram))
     except np.linalg.LinAlgError:
         return None
-    return solve_upper(root.T, np.eye(len(root)))
+    return invert_upper(root.T)
 
 
 def _mass(batch: Batch) -> Doubled | None:

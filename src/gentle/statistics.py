@@ -13,7 +13,7 @@ from typing import Protocol, Self
 
 import numpy as np
 import torch
-from scipy.linalg.lapack import dtrtrs
+from scipy.linalg.lapack import dtrtri, dtrtrs
 from torch import Tensor
 
 from gentle.batch import BATCH_NUMBERS, Batch, Floats, Integers
@@ -585,10 +585,22 @@ def solve_upper(r: Floats, right: Floats, *, transposed: bool = False) -> Floats
     """
     if not right.size:
         return right.copy()
+    if right.ndim == 2 and right.shape[1] == 1:  # several columns would wake threads, at any size
+        return solve_upper(r, right[:, 0], transposed=transposed)[:, None]
     found, info = dtrtrs(r, right, trans=int(transposed))
     if info:
         raise np.linalg.LinAlgError(f"the triangle has a zero in row {info}")
     return np.asarray(found)
+
+
+def invert_upper(r: Floats) -> Floats:
+    """R^-1 for R upper triangular (q, q)."""
+    if not r.size:
+        return r.copy()
+    found, info = dtrtri(r)
+    if info:
+        raise np.linalg.LinAlgError(f"the triangle has a zero in row {info}")
+    return np.asarray(np.triu(found))
 
 
 def _definite_root(matrix: Floats) -> Floats:
