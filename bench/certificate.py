@@ -26,8 +26,7 @@ from gentle.choices import Choices
 from gentle.design import Rows, learn_design
 from gentle.engines import fold
 from gentle.exact import Exact, solve
-from gentle.fitting import least_squares, open_rows
-from gentle.problem import reduce
+from gentle.fitting import fit_rows, from_sums, least_squares, open_rows
 from gentle.statistics import Moments
 
 Numbers = npt.NDArray[Any]  # float32 or float64
@@ -61,9 +60,9 @@ class Problem:
         polished = least_squares(rows, Choices(l2=self.l2, method=self.method))
         yield "polished", polished
         yield "triangle", solve(polished.problem)
-        triangle = fold(Moments(), rows, parts=min(3, len(self.y))).triangle()
-        problem = reduce(triangle, intercept=self.intercept, l2=self.l2, n_used=len(self.y))
-        yield "moments", solve(problem)
+        fit = fit_rows(rows, Choices(l2=self.l2))[0]
+        merged = fold(Moments(), rows, parts=min(3, len(self.y)))
+        yield "moments", from_sums(fit, merged, fit.tally).answer
 
     def minimiser(self, columns: Integers) -> list[Fraction]:
         """The exact one over these columns of x, the constant first, (q,)."""

@@ -246,7 +246,7 @@ def from_sums(one: Fit, sums: Moments | Triangle, tally: Tally) -> Fit:
             stacklevel=4,
         )
     choices = replace(one.choices, solver="exact", errors="classical", lags=None, digits=None)
-    triangle = sums.triangle()
+    triangle = _with_rounding(sums.triangle(), one.design)
     names = one.design.names
     _check_sizes(triangle.coordinates, triangle.total, names, (one.target,))
     problem = reduce(triangle, intercept=one.design.intercept, l2=choices.l2, n_used=tally.n_used)
@@ -367,10 +367,22 @@ def _reduced(opening: Opening, rows: Divisible, design: Design, choices: Choices
         coordinates = fold(Triangle.zero(coordinates), rows).triangle().coordinates
     if triangle is None or sums.growth > GROWN or _too_near(triangle, design):
         triangle = fold(Triangle.zero(coordinates), rows)
-    if design.encoder.computes:  # a power is rounded in units of its size, not of its spread
-        far = float(np.abs(coordinates.centre / coordinates.scale).max(initial=0.0))
-        triangle = replace(triangle, growth=triangle.growth * (1 + far))
+    triangle = _with_rounding(triangle, design)
     return reduce(triangle, intercept=design.intercept, l2=choices.l2, n_used=opening.tally.n_used)
+
+
+def _with_rounding(triangle: Triangle, design: Design) -> Triangle:
+    """The triangle of numbers that float64 rounded in units of their size, not of their spread.
+
+    Powers are such numbers, and what an offset leaves of a target.
+    """
+    at = triangle.coordinates
+    far = 0.0
+    if design.encoder.computes:
+        far = float(np.abs(at.centre / at.scale).max(initial=0.0))
+    if design.offset is not None:
+        far = max(far, float(np.abs(at.target_centre / at.target_scale).max()))
+    return replace(triangle, growth=triangle.growth * (1 + far))
 
 
 def _too_near(triangle: Triangle, design: Design) -> bool:

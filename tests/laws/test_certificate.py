@@ -202,9 +202,11 @@ def test_weights_and_frequencies_are_certified_like_any_other_problem(
 
 
 @ways
-@given(seed=seeds, size=st.floats(-3, 6))
-def test_a_known_part_of_the_target_is_taken_off_without_rounding(polished, seed, size):
-    x, y = made(seed, 10.0)
+@given(seed=seeds, size=st.floats(-3, 6), level=st.sampled_from([0.0, 1e6]))
+def test_a_known_part_of_the_target_is_taken_off_without_rounding(polished, seed, size, level):
+    """Also where the target is far from zero: its rounding is small beside it, not beside its spread."""
+    x, y = made(seed, 10.0, noise=1e-3)
+    y += level
     offset = np.random.default_rng(seed).normal(size=len(y)) * 10**size
     exact = known(x, y, polished, offset=offset)
     truth = Truth(x, y, known=offset, columns=exact.fitted.columns)
