@@ -7,7 +7,6 @@ freedom that may be infinite: t is then the normal distribution, and F is chi-sq
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -16,6 +15,7 @@ from scipy.special import chdtrc, fdtrc, ndtr, ndtri, stdtr, stdtrit
 
 from gentle.batch import Floats
 from gentle.errors import GentleError, is_number, listed
+from gentle.layout import bound, columns, number, spread, t_value
 
 # Variances this much smaller than the largest, each estimate in its own standard errors, are rounding:
 # eigenvalues come with errors of about 1e-15, so that those which count keep two digits or more.
@@ -24,7 +24,6 @@ SPAN_TOL = 1e-6  # how far estimates, in standard errors, may leave the span of 
 CONSISTENT_TOL = 1e-10  # how far redundant restrictions may contradict the others, in rounding
 LEVERAGE_TOL = 1e-10  # a leverage this close to one is one: the row's residual is rounding
 FIXED = 1e-13  # of the standard errors that it is made of: a smaller one is rounding
-WIDTH = 80
 
 
 def t_values(coef: Floats, std_errors: Floats) -> Floats:
@@ -64,8 +63,8 @@ class Wald:
         if math.isinf(self.df_denom):
             name, value = f"chi2({self.df_num})", self.df_num * self.statistic
         else:
-            name, value = f"F({self.df_num}, {self.df_denom:g})", self.statistic
-        return f"{name} = {_number(value)}, p = {_number(self.p_value, 3)}"
+            name, value = f"F({self.df_num}, {self.df_denom:.10g})", self.statistic
+        return f"{name} = {number(value)}, p = {number(self.p_value, 3)}"
 
 
 def wald(estimates: Floats, covariance: Floats, df_resid: float, *, alike: bool = False) -> Wald:
@@ -118,16 +117,19 @@ class Contrast:
 
     def __str__(self) -> str:
         low, high = self.conf_int()
-        t = "z" if math.isinf(self.df) else "t"
-        columns = [
-            ("estimate", [_number(value) for value in self.estimates]),
-            ("std. error", [_number(value) for value in self.std_errors]),
-            (t, [_number(value, 4) for value in self.t_values]),
-            ("p", [_number(value, 3) for value in self.p_values]),
-            ("[0.025", [_number(value) for value in low]),
-            ("0.975]", [_number(value) for value in high]),
-        ]
-        return "\n".join([*_table(self.names, columns), "", f"together: {self.wald}"])
+        pairs = list(zip(low, high, self.std_errors, strict=True))
+        lines = columns(
+            self.names,
+            [
+                ("estimate", [number(value) for value in self.estimates]),
+                ("std. error", [spread(value) for value in self.std_errors]),
+                ("z" if math.isinf(self.df) else "t", [t_value(value) for value in self.t_values]),
+                ("p", [number(value, 3) for value in self.p_values]),
+                ("[0.025", [bound(low, se) for low, _, se in pairs]),
+                ("0.975]", [bound(high, se) for _, high, se in pairs]),
+            ],
+        )
+        return "\n".join([*lines, "", f"together: {self.wald}"])
 
 
 def contrast(
@@ -325,28 +327,3 @@ def _left(leverage: Floats) -> Floats:
     """1 - h, and nan where nothing is left."""
     left = 1 - leverage
     return np.where(left > LEVERAGE_TOL, left, np.nan)
-
-
-def _number(value: float, digits: int = 6) -> str:
-    return "-" if math.isnan(value) else f"{value:.{digits}g}"
-
-
-def _table(names: Sequence[str], columns: Sequence[tuple[str, list[str]]]) -> list[str]:
-    """Lines of at most 80 columns; a name that is too long stands above its numbers."""
-    widths = [max(map(len, (head, *cells))) for head, cells in columns]
-    room = WIDTH - sum(widths) - len(widths)
-    shown = [" ".join(name.split()) for name in names]
-    first = max((len(name) for name in shown if len(name) <= room), default=0)
-
-    def line(name: str, cells: Sequence[str]) -> str:
-        numbers = (cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
-        return " ".join([name.ljust(first), *numbers])
-
-    lines = [line("", [head for head, _ in columns])]
-    for number, name in enumerate(shown):
-        cells = [column[number] for _, column in columns]
-        if len(name) > room:
-            lines += textwrap.wrap(name, WIDTH)
-            name = ""
-        lines.append(line(name, cells))
-    return lines

@@ -113,11 +113,13 @@ class Fit:
 
     @property
     def difference(self) -> Mapping[str, float]:
-        """Name -> (descent - exact) in standard errors; nan where there is no descent."""
+        """Name -> (descent - exact) in the certificate's yardstick; nan where there is no descent.
+
+        That is the classical standard error whatever `errors` are asked for.
+        """
         if self.descent_values is None:
             return self._named(np.full(len(self.names), np.nan))
-        apart = self.descent_values - self.exact_values
-        return self._named(inference.t_values(apart, self._std_errors))
+        return self._named((self.descent_values - self.exact_values) / self._yardstick)
 
     @cached_property
     def vcov(self) -> Floats:
@@ -415,35 +417,35 @@ class Fit:
 
     # Ways out
 
-    def summary(self) -> str:
-        """The fit as a table of text, 80 columns wide."""
+    def summary(self, level: float = 0.95) -> str:
+        """The fit as a table of text, 80 columns wide, with intervals of that level."""
         from gentle.tables import as_text, summary
 
-        return as_text(summary(self))
+        return as_text(summary(self, level))
 
-    def to_polars(self) -> pl.DataFrame:
+    def to_polars(self, level: float = 0.95) -> pl.DataFrame:
         """The table of coefficients, one row for each."""
         from gentle.tables import to_polars
 
-        return to_polars(self)
+        return to_polars(self, level)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self, level: float = 0.95) -> dict[str, Any]:
         """Everything that the summary says, in plain Python types that JSON takes."""
         from gentle.tables import to_dict
 
-        return to_dict(self)
+        return to_dict(self, level)
 
-    def to_latex(self) -> str:
+    def to_latex(self, level: float = 0.95) -> str:
         """The table of coefficients for LaTeX, with booktabs' rules."""
         from gentle.tables import to_latex
 
-        return to_latex(self)
+        return to_latex(self, level)
 
-    def to_markdown(self) -> str:
+    def to_markdown(self, level: float = 0.95) -> str:
         """The table of coefficients for Markdown."""
         from gentle.tables import to_markdown
 
-        return to_markdown(self)
+        return to_markdown(self, level)
 
     def to_module(self) -> torch.nn.Linear:
         """The fit as a torch.nn.Linear of float64 that predicts what it predicts."""
@@ -459,6 +461,13 @@ class Fit:
         return FitPictures(self)
 
     # Within
+
+    @property
+    def _yardstick(self) -> Floats:
+        """What the certificate measures by, for all coefficients (q,)."""
+        if self.placing.mix is None:
+            return self.placing.coef(self.certificate.yardstick)
+        return np.asarray(np.linalg.norm(self.placing.mix * self.certificate.yardstick, axis=1))
 
     @cached_property
     def _std_errors(self) -> Floats:
@@ -621,6 +630,34 @@ class Fits(Mapping[str, Fit]):
         """Predictions of every target, (n, k)."""
         return np.stack([one.predict(data, offset=offset) for one in self.fits], axis=1)
 
-    def summary(self) -> str:
+    def __add__(self, other: Fits) -> Fits:
+        """The fits of the rows of both, as `Fit.__add__` has them."""
+        return self._joined(other, Fit.__add__)
+
+    def __sub__(self, other: Fits) -> Fits:
+        """The fits of the rows that are not among those of the other."""
+        return self._joined(other, Fit.__sub__)
+
+    def summary(self, level: float = 0.95) -> str:
         """The tables of all targets, one after the other."""
-        return "\n\n".join(one.summary() for one in self.fits)
+        return "\n\n".join(one.summary(level) for one in self.fits)
+
+    def to_polars(self, level: float = 0.95) -> pl.DataFrame:
+        """The tables of coefficients of all targets, one row for each coefficient of each."""
+        import polars as pl
+
+        tables = [
+            one.to_polars(level).select(pl.lit(one.target).alias("target"), pl.all())
+            for one in self.fits
+        ]
+        return pl.concat(tables)
+
+    def _joined(self, other: Fits, join: Callable[[Fit, Fit], Fit]) -> Fits:
+        if not isinstance(other, Fits):
+            return NotImplemented
+        if tuple(other) != tuple(self):
+            raise GentleError(
+                f"only fits of the same targets can be joined: these are {listed(self)}, and those "
+                f"{listed(other)}"
+            )
+        return Fits(tuple(map(join, self.fits, other.fits)))

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import math
-import re
+from collections.abc import Sequence
 from io import StringIO
 from typing import Any
 
 import polars as pl
 from rich.console import Console, Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from gentle.checking import Check
+from gentle.layout import WIDTH, Column, bound, columns, count, fixed, number, spread, t_value
 from gentle.result import Fit
 from gentle.statistics import Tally
 
-WIDTH = 80
-LONG_EXPONENT = re.compile(r"e.\d{3}")
+UNITS = {"standard errors": "SE", "scale": "scale", "relative": "rel."}  # of a difference
 
 
-def summary(fit: Fit) -> RenderableType:
-    """The head, the coefficients and the verdict."""
-    table = _two_answers(fit) if fit.descent is not None else _one_answer(fit)
-    return Group(*_head(fit), Text(), table, Text(), *_foot(fit))
+def summary(fit: Fit, level: float = 0.95) -> RenderableType:
+    """The head, the coefficients and the verdict; intervals are those of a level such as 0.95."""
+    numbers = _two_answers(fit) if fit.descent is not None else _one_answer(fit, level)
+    return Group(*_head(fit), Text(), *_table(fit.names, numbers), Text(), *_foot(fit))
 
 
 def as_text(shown: RenderableType) -> str:
@@ -34,43 +33,49 @@ def as_text(shown: RenderableType) -> str:
 
 
 def _head(fit: Fit) -> list[Text]:
-    ridge = f" with a ridge of l2 = {fit.l2:g}" if fit.l2 else ""
     lines = [
-        Text(f"{fit.target}: least squares{ridge}"),
-        Text(_rows(fit.tally, "rows" if fit.held_out is None else "train rows")),
-        Text(
-            f"{_r2(fit)} = {fit.r2:.6f}   adjusted = {_short(fit.r2_adjusted, '.6f')}   "
-            f"sigma = {number(fit.sigma)} on {fit.df_resid:,.0f} "
-            f"degree{'s' * (fit.df_resid != 1)} of freedom"
-        ),
+        f"{fit.target}: least squares{_parts(fit)}",
+        _rows(fit.tally, "rows" if fit.held_out is None else "train rows"),
+        f"{_r2(fit)} = {fixed(fit.r2, 6)}   adjusted = {fixed(fit.r2_adjusted, 6)}   "
+        f"sigma = {number(fit.sigma)} on {count(fit.df_resid)} "
+        f"degree{'s' * (fit.df_resid != 1)} of freedom",
     ]
     if not fit.l2 and fit.df_resid > 0:
+        joint = f"{fit.f_test}   " if fit.f_test.df_num else ""
+        lines += [
+            f"{joint}condition = {number(fit.condition, 3)}",
+            f"log-likelihood = {number(fit.log_likelihood)}   AIC = {number(fit.aic)}   "
+            f"BIC = {number(fit.bic)}",
+            f"standard errors: {fit.errors}",
+        ]
+    if fit.held_out is not None and not fit.held_out.n_rows:
+        lines.append("held out: rows of which none is complete, so there is no score")
+    elif fit.held_out is not None:
         lines.append(
-            Text(
-                f"log-likelihood = {number(fit.log_likelihood)}   AIC = {number(fit.aic)}   "
-                f"BIC = {number(fit.bic)}"
-            )
+            f"held out: {count(fit.held_out.n_rows)} rows, mean squared error = "
+            f"{number(fit.held_out.mse)}, R2 = {fixed(fit.held_out.r2, 6)}"
         )
-        lines.append(Text(f"{_joint(fit)}standard errors: {fit.errors}"))
-    if fit.held_out is not None:
-        if not fit.held_out.n_rows:
-            return [*lines, Text("held out: rows of which none is complete, so there is no score")]
-        lines.append(
-            Text(
-                f"held out: {fit.held_out.n_rows:,.0f} rows, mean squared error = "
-                f"{number(fit.held_out.mse)}, R2 = {fit.held_out.r2:.6f}"
-            )
+    return [Text(line) for line in lines]
+
+
+def _parts(fit: Fit) -> str:
+    """What the squares are of, beside the rows as they are."""
+    design = fit.design
+    parts = [
+        f", {role} {name.strip('()') if name == f'({role})' else name}"
+        for role, name in (
+            ("weights", design.weights),
+            ("frequencies", design.frequencies),
+            ("offset", design.offset),
         )
-    return lines
+        if name is not None
+    ]
+    ridge = f" with a ridge of l2 = {fit.l2:g}" if fit.l2 else ""
+    return ridge + "".join(parts)
 
 
 def _r2(fit: Fit) -> str:
     return "R2" if fit.design.intercept else "R2 about zero"
-
-
-def _joint(fit: Fit) -> str:
-    """The test that all slopes are zero, where there are slopes."""
-    return f"{fit.f_test}   " if fit.f_test.df_num else ""
 
 
 def _rows(tally: Tally, rows: str) -> str:
@@ -83,38 +88,51 @@ def _rows(tally: Tally, rows: str) -> str:
     return f"{used}, {dropped:,} dropped: {', '.join(reasons)}" if dropped else used
 
 
-def _two_answers(fit: Fit) -> Table:
-    table = _table("descent", "exact", "std. error", "diff. (SE)")
-    exact, descent = fit.exact or {}, fit.descent or {}
-    for name in fit.names:
-        values = [descent[name], exact[name], fit.std_errors[name]]
-        table.add_row(Text(name), *map(number, values), difference(fit.difference[name]))
-    return table
+def _two_answers(fit: Fit) -> list[Column]:
+    exact, descent = fit.exact.values(), (fit.descent or {}).values()
+    return [
+        ("descent", [number(value) for value in descent]),
+        ("exact", [number(value) for value in exact]),
+        *_significance(fit),
+        (
+            f"diff. ({UNITS[fit.certificate.unit]})",
+            [difference(value) for value in fit.difference.values()],
+        ),
+    ]
 
 
-def _one_answer(fit: Fit) -> Table:
-    table = _table(
-        "coefficient", "std. error", "t" if fit.choices.use_t else "z", "p", "[0.025", "0.975]"
-    )
-    intervals = fit.conf_int(0.95)
-    for name in fit.names:
-        table.add_row(
-            Text(name),
-            number(fit.coef[name]),
-            number(fit.std_errors[name]),
-            _t(fit.t_values[name]),
-            _short(fit.p_values[name], ".3f"),
-            *map(number, intervals[name]),
-        )
-    return table
+def _one_answer(fit: Fit, level: float) -> list[Column]:
+    return [
+        ("coefficient", [number(value) for value in fit.coef.values()]),
+        *_significance(fit),
+        *_interval(fit, level),
+    ]
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
-    table.add_column("", overflow="fold", max_width=32)
-    for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
-    return table
+def _significance(fit: Fit) -> list[Column]:
+    if fit.l2:
+        return []
+    return [
+        ("std. error", [spread(value) for value in fit.std_errors.values()]),
+        ("t" if fit.choices.use_t else "z", [t_value(value) for value in fit.t_values.values()]),
+        ("p", [fixed(value, 3) for value in fit.p_values.values()]),
+    ]
+
+
+def _interval(fit: Fit, level: float) -> list[Column]:
+    """The ends of the intervals, each under its quantile."""
+    if fit.l2:
+        return []
+    intervals, errors = fit.conf_int(level).values(), fit.std_errors.values()
+    ends = zip(*intervals, strict=True) if fit.names else ((), ())
+    low, high = ([bound(end, se) for end, se in zip(side, errors, strict=True)] for side in ends)
+    tail = (1 - level) / 2
+    return [(f"[{tail:.6g}", low), (f"{1 - tail:.6g}]", high)]
+
+
+def _table(names: Sequence[str], numbers: Sequence[Column]) -> list[Text]:
+    head, *lines = columns(names, numbers)
+    return [Text(head, style="bold"), *map(Text, lines)]
 
 
 def _foot(fit: Fit) -> list[Text]:
@@ -145,14 +163,10 @@ def _foot(fit: Fit) -> list[Text]:
         last = fit.trace[-1]
         times = f"{last.passes:g} times" if last.passes != 1 else "once"
         lines.append(Text(f"the descent read the rows {times}"))
+        if fit.errors != "classical" and fit.certificate.unit == "standard errors":
+            lines.append(Text("differences are in classical standard errors"))
     lines.append(Text(str(fit.verdict), style="bold"))
     return lines
-
-
-def number(value: float) -> str:
-    """Six significant digits, fewer where the exponent is long; a dash where there is no number."""
-    text = "-" if math.isnan(value) else f"{value:.6g}"
-    return f"{value:.4g}" if LONG_EXPONENT.search(text) else text
 
 
 def difference(value: float) -> str:
@@ -160,45 +174,38 @@ def difference(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:+.1e}"
 
 
-def _t(value: float) -> str:
-    """A coefficient in standard errors: two decimals, while that is short."""
-    return _short(value, ".2f" if abs(value) < 1e5 else ".1e")
+def to_polars(fit: Fit, level: float = 0.95) -> pl.DataFrame:
+    """One row for each coefficient: name, coefficient, std_error, t, p, low and high."""
+    numbers = pl.col(pl.Float64).fill_nan(None)
+    return pl.DataFrame(_columns(fit, level)).with_columns(numbers)
 
 
-def _short(value: float, form: str) -> str:
-    return "-" if math.isnan(value) else format(value, form)
-
-
-def to_polars(fit: Fit) -> pl.DataFrame:
-    """One row for each coefficient: name, coefficient, std_error, t, p, low and high of 95 %."""
-    columns = pl.col(pl.Float64).fill_nan(None)
-    return pl.DataFrame(_columns(fit)).with_columns(columns)
-
-
-def to_dict(fit: Fit) -> dict[str, Any]:
+def to_dict(fit: Fit, level: float = 0.95) -> dict[str, Any]:
     """What the summary says, as plain Python; None where there is no number."""
-    plain: dict[str, Any] = _without_nan(_everything(fit))
+    plain: dict[str, Any] = _plain(_everything(fit, level))
     return plain
 
 
-def _without_nan(value: Any) -> Any:
+def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
+        return {key: _plain(item) for key, item in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _everything(fit: Fit) -> dict[str, Any]:
+def _everything(fit: Fit, level: float) -> dict[str, Any]:
+    coefficients = _columns(fit, level)
     return {
         "target": fit.target,
         "solver": fit.solver,
         "objective": fit.objective,
         "coefficients": {
-            name: {key: column[at] for key, column in _columns(fit).items() if key != "name"}
+            name: {key: column[at] for key, column in coefficients.items() if key != "name"}
             for at, name in enumerate(fit.names)
         },
         "errors": fit.errors,
-        "n_rows": fit.n_rows,
-        "df_resid": fit.df_resid,
+        "level": level,
+        "n_rows": _whole(fit.n_rows),
+        "df_resid": _whole(fit.df_resid),
         "r2": fit.r2,
         "r2_adjusted": fit.r2_adjusted,
         "sigma": fit.sigma,
@@ -217,9 +224,14 @@ def _everything(fit: Fit) -> dict[str, Any]:
     }
 
 
-def to_markdown(fit: Fit) -> str:
+def _whole(value: float) -> float | int:
+    """A count as the whole number that it is, unless frequencies are not whole."""
+    return int(value) if value.is_integer() else value
+
+
+def to_markdown(fit: Fit, level: float = 0.95) -> str:
     """The coefficients as a table of Markdown, with the verdict below it."""
-    head, rows = _cells(fit)
+    head, rows = _cells(fit, level)
     lines = [_row(head), "| --- |" + " ---: |" * (len(head) - 1), *map(_row, rows)]
     return "\n".join([*lines, "", f"{_measures(fit)} {fit.verdict}"])
 
@@ -229,9 +241,9 @@ def _row(cells: list[str]) -> str:
     return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"
 
 
-def to_latex(fit: Fit) -> str:
+def to_latex(fit: Fit, level: float = 0.95) -> str:
     """The coefficients as a tabular with booktabs' rules, with what else is known below it."""
-    head, rows = _cells(fit)
+    head, rows = _cells(fit, level)
     lines = [
         "\\begin{tabular}{l" + "r" * (len(head) - 1) + "}",
         "\\toprule",
@@ -245,8 +257,8 @@ def to_latex(fit: Fit) -> str:
     return "\n".join(lines)
 
 
-def _columns(fit: Fit) -> dict[str, list[Any]]:
-    bounds = list(fit.conf_int(0.95).values())
+def _columns(fit: Fit, level: float) -> dict[str, list[Any]]:
+    bounds = list(fit.conf_int(level).values())
     return {
         "name": list(fit.names),
         "coefficient": list(fit.coef.values()),
@@ -258,22 +270,17 @@ def _columns(fit: Fit) -> dict[str, list[Any]]:
     }
 
 
-def _cells(fit: Fit) -> tuple[list[str], list[list[str]]]:
+def _cells(fit: Fit, level: float) -> tuple[list[str], list[list[str]]]:
     """The head of the table of coefficients, and its rows, as text."""
-    columns = _columns(fit)
-    head = [fit.target, "coefficient", "std. error", "t", "p", "[0.025", "0.975]"]
-    rows = []
-    for at, name in enumerate(fit.names):
-        coefficient, std_error, low, high = (
-            number(columns[key][at]) for key in ("coefficient", "std_error", "low", "high")
-        )
-        t, p = _t(columns["t"][at]), _short(columns["p"][at], ".3f")
-        rows.append([name, coefficient, std_error, t, p, low, high])
-    return head, rows
+    numbers = _one_answer(fit, level)
+    rows = zip(fit.names, *(cells for _, cells in numbers), strict=True)
+    return [fit.target, *(head for head, _ in numbers)], [list(row) for row in rows]
 
 
 def _measures(fit: Fit) -> str:
-    return f"{_r2(fit)} = {fit.r2:.6f}, n = {fit.n_rows:,.0f}, {fit.errors} standard errors."
+    return (
+        f"{_r2(fit)} = {fixed(fit.r2, 6)}, n = {count(fit.n_rows)}, {fit.errors} standard errors."
+    )
 
 
 def _escaped(text: str) -> str:
@@ -291,13 +298,16 @@ LATEX = {sign: f"\\{sign}" for sign in "&%$#_{}"} | {
 
 def check_summary(check: Check) -> RenderableType:
     """Coefficients from elsewhere beside the exact ones, and the verdict on them."""
-    table = _table("given", "exact", "std. error", "apart (SE)")
-    for name in check.fit.names:
-        distance = check.distances.get(name, math.nan)
-        numbers = [check.coef[name], check.fit.coef[name], check.fit.std_errors[name]]
-        table.add_row(Text(name), *map(number, numbers), _at_most(distance))
+    fit = check.fit
+    distances = [check.distances.get(name, math.nan) for name in fit.names]
+    numbers: list[Column] = [
+        ("given", [number(check.coef[name]) for name in fit.names]),
+        ("exact", [number(value) for value in fit.coef.values()]),
+        ("std. error", [spread(value) for value in fit.std_errors.values()]),
+        ("apart (SE)", [_at_most(value) for value in distances]),
+    ]
     verdict = Text(str(check.verdict), style="bold")
-    return Group(*_head(check.fit), Text(), table, Text(), verdict)
+    return Group(*_head(fit), Text(), *_table(fit.names, numbers), Text(), verdict)
 
 
 def _at_most(distance: float) -> str:
