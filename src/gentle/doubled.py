@@ -18,7 +18,6 @@ from gentle.batch import Floats
 BITS = 53  # of a float64
 ENOUGH = 112  # bits of a double-double product, and a few to spare
 SPLITTER = 2.0**27 + 1
-NOTHING = -1000  # the exponent of a column of zeros
 
 
 class Doubled(NamedTuple):
@@ -91,39 +90,39 @@ def power(base: Floats, exponent: int) -> Doubled:
 
 @dataclass(frozen=True, eq=False)
 class Sliced:
-    """A matrix as 2^exponents (of its columns) times a sum of slices, each on a grid of its own.
+    """A matrix as the sizes of its columns times a sum of slices, each on a grid of its own.
 
     Slice i holds whole multiples of 2^-(bits (i + 1)), below 2^-(bits i) in size.
     """
 
-    exponents: Floats  # (n,) whole numbers
+    sizes: Floats  # (n,) powers of two above the entries of each column, 0 of zeros
     slices: tuple[Floats, ...]  # each (m, n)
     bits: int
 
     def times(self, matrix: Doubled, enough: int = ENOUGH) -> Doubled:
         """This matrix (m, n) times another (n, k), to so many bits of the sum of sizes."""
-        right = Doubled(*(part * np.exp2(self.exponents)[:, None] for part in matrix))
+        right = Doubled(*(part * self.sizes[:, None] for part in matrix))
         return _product(self.slices, self.bits, right, enough)
 
     def transposed_times(self, matrix: Doubled, enough: int = ENOUGH) -> Doubled:
         """The transpose of this matrix times another (m, k): (n, k)."""
         transposed = [piece.T for piece in self.slices]
         found = _product(transposed, self.bits, matrix, enough)
-        return Doubled(*(part * np.exp2(self.exponents)[:, None] for part in found))
+        return Doubled(*(part * self.sizes[:, None] for part in found))
 
 
 def cut(matrix: Floats) -> Sliced:
     """The slices of a matrix (m, n) whose products, also with its transpose, BLAS makes exactly."""
     bits = (BITS - _log2(max(matrix.shape))) // 2
-    exponents = _exponents(matrix)
-    rest = matrix * np.exp2(-exponents)
+    sizes = _sizes(matrix)
+    rest = matrix / _or_one(sizes)
     slices = []
     for at in range(-(-ENOUGH // bits)):
         slices.append(_top(rest, bits * (at + 1)))
         rest -= slices[-1]
         if not rest.any():
             break
-    return Sliced(exponents, tuple(slices), bits)
+    return Sliced(sizes, tuple(slices), bits)
 
 
 def _product(
@@ -134,9 +133,9 @@ def _product(
 ) -> Doubled:
     """The sum over pairs of slices, of which those beyond `enough` bits are left out."""
     m, k = len(slices[0]), right.high.shape[1]
-    exponents = _exponents(right.high)
+    sizes = _sizes(right.high)
     own = BITS - bits - _log2(len(right.high))
-    pieces = list(_pieces([part * np.exp2(-exponents) for part in right], own, enough))
+    pieces = list(_pieces([part / _or_one(sizes) for part in right], own, enough))
     parts = [np.zeros((1, m, k))]
     for at, left in enumerate(slices):
         near = [piece for place, piece in pieces if bits * at + own * place < enough]
@@ -144,7 +143,7 @@ def _product(
             parts.append((left @ np.hstack(near)).reshape(m, -1, k).swapaxes(0, 1))
     terms = np.concatenate(parts)
     found = total(Doubled(terms, np.zeros_like(terms)))
-    return Doubled(*(part * np.exp2(exponents) for part in found))
+    return Doubled(*(part * sizes for part in found))
 
 
 def _pieces(parts: list[Floats], bits: int, enough: int) -> Iterator[tuple[int, Floats]]:
@@ -166,10 +165,14 @@ def _top(values: Floats, bits: int) -> Floats:
     return np.asarray((values + magnet) - magnet)
 
 
-def _exponents(matrix: Floats) -> Floats:
-    """(n,) e such that the column times 2^-e is below 1 in size; of zeros, so low that it never counts."""
+def _sizes(matrix: Floats) -> Floats:
+    """(n,) powers of two above the entries of each column; 0 of one of zeros, which so never counts."""
     top = np.abs(matrix).max(axis=0, initial=0.0)
-    return np.where(top > 0, np.frexp(top)[1], NOTHING).astype(np.float64)
+    return np.ldexp((top > 0).astype(np.float64), np.frexp(top)[1])
+
+
+def _or_one(sizes: Floats) -> Floats:
+    return np.where(sizes > 0, sizes, 1.0)
 
 
 def _log2(count: int) -> int:

@@ -74,7 +74,7 @@ class Refinement:
         )
 
     def _gram(self, batch: Batch, a: Sliced, basis: Doubled, mass: Doubled | None) -> Floats:
-        size = np.exp2(a.exponents) @ np.abs(self._widened(batch, basis).high)
+        size = a.sizes @ np.abs(self._widened(batch, basis).high)
         spare = SPARE_BITS + np.log2(max(float(size.max(initial=0.0)) * np.sqrt(self.total), 1.0))
         directions = a.times(self._widened(batch, basis), BITS + int(np.ceil(spare))).high
         if mass is not None:

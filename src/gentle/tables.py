@@ -278,9 +278,8 @@ def _cells(fit: Fit, level: float) -> tuple[list[str], list[list[str]]]:
 
 
 def _measures(fit: Fit) -> str:
-    return (
-        f"{_r2(fit)} = {fixed(fit.r2, 6)}, n = {count(fit.n_rows)}, {fit.errors} standard errors."
-    )
+    errors = f"ridge of l2 = {fit.l2:g}" if fit.l2 else f"{fit.errors} standard errors"
+    return f"{_r2(fit)} = {fixed(fit.r2, 6)}, n = {count(fit.n_rows)}, {errors}."
 
 
 def _escaped(text: str) -> str:

@@ -238,7 +238,7 @@ def test_residuals_that_cancel_keep_their_digits(kind, seed):
 def test_the_slices_add_up_to_the_matrix(kind, seed, m, n):
     a = kind(np.random.default_rng(seed), m, n)
     pieces = cut(a)
-    whole = sum(fraction(piece) for piece in pieces.slices) * fraction(np.exp2(pieces.exponents))
+    whole = sum(fraction(piece) for piece in pieces.slices) * fraction(pieces.sizes)
     missed = np.abs(whole - fraction(a))
     assert (missed <= np.abs(fraction(a)).max(axis=0) / 2**110).all()
     for place, piece in enumerate(pieces.slices):
@@ -286,6 +286,16 @@ def test_one_row_or_one_column(shape):
     m, n, k = shape
     a, b = normal(rng, m, n), right(rng, normal, n, k)
     close(cut(a).times(b), fraction(a), fraction(b))
+
+
+@pytest.mark.parametrize("size", [1e-140, 1e-30, 1e30, 1e140])
+def test_zeros_times_anything_are_nothing(size):
+    """A row of zeros is a block of its own where batches have one row."""
+    with np.errstate(all="raise"):
+        found = cut(np.zeros((1, 2))).times(doubled(np.array([[size], [1.0]])))
+        np.testing.assert_array_equal(found.high, 0)
+        found = cut(np.array([[0.0, 1.0]])).times(doubled(np.array([[size], [3.0]])))
+        np.testing.assert_array_equal(found.high, 3)
 
 
 def test_what_is_given_is_not_written_to():
