@@ -132,16 +132,17 @@ class Design:
         return self.encoder.names
 
     @property
-    def meaning(self) -> tuple[object, ...]:
-        """What makes two designs one: the same numbers from the same rows, what they learned included."""
-        roles = (self.weights is None, self.frequencies is None, self.offset is None)
-        return (
-            self.names,
-            self.intercept,
-            tuple(self.levels.items()),
-            self.encoder.learned,
-            *roles,
-        )
+    def meaning(self) -> Mapping[str, object]:
+        """What makes two designs one, by name: the same numbers from the same rows."""
+        return {
+            "levels": tuple(self.levels.items()),
+            "columns": self.names,
+            "constant": self.intercept,
+            "what functions learned from the rows": self.encoder.learned,
+            "weights": self.weights is None,
+            "frequencies": self.frequencies is None,
+            "offset": self.offset is None,
+        }
 
     @property
     def takes_arrays(self) -> bool:

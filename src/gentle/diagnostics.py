@@ -20,17 +20,18 @@ if TYPE_CHECKING:
     from gentle.result import Fit
 
 
-def influence(fit: Fit, source_rows: Rows) -> Mapping[str, Floats]:
+def influence(fit: Fit, source_rows: Rows, *, dfbetas: bool) -> Mapping[str, Floats]:
     """Measure -> (n,), one for each row that takes part, in one pass (Belsley, Kuh and Welsch 1980).
 
     `row` is where it stands in the data, from 0; then fitted, residual, leverage, standardized and
-    studentized residuals, cooks_distance, dffits and covratio. Leverage is that of one copy of a row.
+    studentized residuals, cooks_distance, dffits and covratio; and (n, q) dfbetas, where asked for.
+    Leverage is that of one copy of a row.
 
     Raises GentleError under a ridge, and for rows that are not those of the fit.
     """
     if fit.l2:
         raise GentleError("influence is measured in standard errors, and a ridge has none")
-    pieces = [_of_batch(fit, batch) for batch in source_rows]
+    pieces = [_of_batch(fit, batch, dfbetas=dfbetas) for batch in source_rows]
     n_used = sum(len(piece["row"]) for piece in pieces)
     if n_used != fit.tally.n_used:
         raise GentleError(
@@ -47,7 +48,7 @@ def influence(fit: Fit, source_rows: Rows) -> Mapping[str, Floats]:
     return MappingProxyType(joined)
 
 
-def _of_batch(fit: Fit, batch: Batch) -> dict[str, Any]:
+def _of_batch(fit: Fit, batch: Batch, *, dfbetas: bool) -> dict[str, Any]:
     fitted = fit.answer.fitted
     rows = fitted.rows(batch)
     z = rows.numpy() @ fitted.root
@@ -57,6 +58,10 @@ def _of_batch(fit: Fit, batch: Batch) -> dict[str, Any]:
     measured = inference.influence(
         residual, leverage, fit.sigma, fit.df_resid, len(fit.answer.coef), weight
     )
+    moved = {}
+    if dfbetas:
+        root = fit.placing.rows(fit.answer.basis)
+        moved["dfbetas"] = inference.dfbetas(z, root, measured.studentized, leverage, weight)
     mass = 1.0 if batch.mass is None else batch.mass.numpy()
     return {
         "squares": (mass * residual**2).sum(),
@@ -65,4 +70,5 @@ def _of_batch(fit: Fit, batch: Batch) -> dict[str, Any]:
         "residual": residual,
         "leverage": leverage,
         **vars(measured),
+        **moved,
     }

@@ -168,7 +168,7 @@ def _top(values: Floats, bits: int) -> Floats:
 def _sizes(matrix: Floats) -> Floats:
     """(n,) powers of two above the entries of each column; 0 of one of zeros, which so never counts."""
     top = np.abs(matrix).max(axis=0, initial=0.0)
-    return np.ldexp((top > 0).astype(np.float64), np.frexp(top)[1])
+    return np.asarray(np.ldexp((top > 0).astype(np.float64), np.frexp(top)[1]))
 
 
 def _or_one(sizes: Floats) -> Floats:

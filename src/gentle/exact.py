@@ -231,19 +231,19 @@ class Placing:
 
     def coef(self, solved: Floats) -> Floats:
         """All coefficients (all,) from (q,): nan for one that was left out."""
+        return self.rows(solved[:, None])[:, 0]
+
+    def rows(self, solved: Floats) -> Floats:
+        """What has one row for each coefficient, (all, m) from (q, m)."""
         if self.mix is not None:
             return self.mix @ solved
-        values = np.full(self.n_all, np.nan)
+        values = np.full((self.n_all, solved.shape[1]), np.nan)
         values[self.kept] = solved
         return values
 
     def vcov(self, solved: Floats) -> Floats:
         """Their covariance, (all, all) from (q, q)."""
-        if self.mix is not None:
-            return self.mix @ solved @ self.mix.T
-        values = np.full((self.n_all, self.n_all), np.nan)
-        values[np.ix_(self.kept, self.kept)] = solved
-        return values
+        return self.rows(self.rows(solved).T)
 
 
 def dropping(exact: Exact, p: int) -> Placing:

@@ -62,11 +62,6 @@ class Fitted:
             left = left - rows @ torch.from_numpy(self.low)
         return left
 
-    @property
-    def uncentring(self) -> Floats:
-        """(q, q): coefficients on [1 x] = uncentring @ coefficients on [1 x-c]."""
-        return self.uncentred(np.eye(self.intercept + len(self.columns)))
-
     def reach(self, centred: Floats) -> Floats:
         """Bounds (q,) on what bounds of coefficients on [1 x-c] make of those on [1 x]."""
         if not self.intercept:

@@ -15,7 +15,7 @@ from scipy.special import chdtrc, fdtrc, ndtr, ndtri, stdtr, stdtrit
 
 from gentle.batch import Floats
 from gentle.errors import GentleError, is_number, listed
-from gentle.layout import bound, columns, number, spread, t_value
+from gentle.layout import bound, columns, estimate, number, spread, t_value
 
 # Variances this much smaller than the largest, each estimate in its own standard errors, are rounding:
 # eigenvalues come with errors of about 1e-15, so that those which count keep two digits or more.
@@ -117,16 +117,15 @@ class Contrast:
 
     def __str__(self) -> str:
         low, high = self.conf_int()
-        pairs = list(zip(low, high, self.std_errors, strict=True))
         lines = columns(
             self.names,
             [
-                ("estimate", [number(value) for value in self.estimates]),
+                ("estimate", list(map(estimate, self.estimates, self.std_errors))),
                 ("std. error", [spread(value) for value in self.std_errors]),
                 ("z" if math.isinf(self.df) else "t", [t_value(value) for value in self.t_values]),
                 ("p", [number(value, 3) for value in self.p_values]),
-                ("[0.025", [bound(low, se) for low, _, se in pairs]),
-                ("0.975]", [bound(high, se) for _, high, se in pairs]),
+                ("[0.025", list(map(bound, low, self.std_errors))),
+                ("0.975]", list(map(bound, high, self.std_errors))),
             ],
         )
         return "\n".join([*lines, "", f"together: {self.wald}"])

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from rich.cells import cell_len, chop_cells
 
 WIDTH = 80
-MOST_DIGITS = 8  # of a bound
+MOST_DIGITS = 8  # of an estimate
 LONG_EXPONENT = re.compile(r"e.\d{3}")
 
 Column = tuple[str, Sequence[str]]  # its head and its cells
@@ -51,12 +51,14 @@ def spread(value: float) -> str:
     return number(value, 4)
 
 
+def estimate(value: float, std_error: float) -> str:
+    """A coefficient: six digits, and more where its standard error begins below them."""
+    return number(value, _digits(value, std_error, least=6))
+
+
 def bound(value: float, std_error: float) -> str:
-    """An end of an interval: two digits below the first of the standard error."""
-    digits = 4
-    if value and 0 < std_error < abs(value) < math.inf:
-        digits = min(math.ceil(math.log10(abs(value) / std_error)) + 2, MOST_DIGITS)
-    return number(value, max(digits, 4))
+    """An end of an interval: four digits, and more where its standard error begins below them."""
+    return number(value, _digits(value, std_error, least=4))
 
 
 def t_value(value: float) -> str:
@@ -67,6 +69,13 @@ def t_value(value: float) -> str:
 def fixed(value: float, decimals: int) -> str:
     """So many decimals, and zero without a sign."""
     return "-" if math.isnan(value) else f"{round(value, decimals) + 0.0:.{decimals}f}"
+
+
+def _digits(value: float, std_error: float, least: int) -> int:
+    """So many that two digits of the standard error show, if these are not too many."""
+    if not (value and 0 < std_error < abs(value) < math.inf):
+        return least
+    return max(least, min(math.ceil(math.log10(abs(value) / std_error)) + 2, MOST_DIGITS))
 
 
 def count(value: float) -> str:

@@ -2,7 +2,7 @@
 
 With root root' = (X'WX + penalty)^-1 and z = [1 x-c] root, the coefficients on [1 x] have covariance
 
-    B M B',    B = uncentring root,
+    B M B',    B = uncentred root,
 
 where the meat M sums outer products of the scores s = w e z. The kinds differ in which rows may share
 noise: none (White), those of one group (clusters), those near in time (Newey and West). Each is a
@@ -44,7 +44,7 @@ class Sandwich:
 
     def covariance(self, fitted: Fitted) -> Floats:
         """Covariance of the coefficients on [1 x], (q, q)."""
-        outside = fitted.uncentring @ fitted.root
+        outside = fitted.uncentred(fitted.root)
         covariance = outside @ self.meat @ outside.T
         return np.asarray((covariance + covariance.T) / 2)
 

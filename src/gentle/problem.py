@@ -121,10 +121,6 @@ class Quadratic:
     def curvature(self) -> Curvature:
         return Curvature(self.factor / np.sqrt(self.total))
 
-    def distance(self, theta: Floats) -> Floats:
-        """theta minus the minimiser, (q, k): H^-1 g, without forming g."""
-        return solve_upper(self.factor, self.factor @ theta - self.rhs)
-
     @cached_property
     def minimiser(self) -> Floats:
         """The exact answer, (q, k)."""
@@ -143,11 +139,6 @@ class Quadratic:
         slopes = self.minimiser[int(self.coordinates.intercept) :]
         penalty = self.l2 * self.total * ((slopes / self.coordinates.scale[:, None]) ** 2).sum(0)
         return np.asarray(np.clip(self.rest - penalty, 0, None))
-
-    @property
-    def df_resid(self) -> float:
-        """Rows less coefficients."""
-        return max(self.n_rows - self.coordinates.width, 0.0)
 
     @cached_property
     def condition(self) -> float:

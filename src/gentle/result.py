@@ -365,11 +365,13 @@ class Fit:
         frequencies: Any = None,
         offset: Any = None,
         cluster: Any = None,
+        dfbetas: bool = False,
     ) -> Mapping[str, Floats]:
         """Residual, leverage, Cook's distance and the other measures of each row that was fitted.
 
         Args:
             data: the rows of the fit.
+            dfbetas: whether to add how far each row moves each coefficient, (n, q) numbers.
             weights, frequencies, offset, cluster: where the fit was given them as arrays, (n,).
 
         Raises GentleError under a ridge, and for rows that are not those of the fit.
@@ -392,7 +394,7 @@ class Fit:
                     f"{source.name} has no column '{name}', which the fit needs: {near(name, schema)}; "
                     "what the fit was given as an array must be given again"
                 )
-        return influence(self, Rows(source, self.design))
+        return influence(self, Rows(source, self.design), dfbetas=dfbetas)
 
     # Other answers
 
@@ -474,14 +476,12 @@ class Fit:
         """Of unit rows of the basis, times their lengths: squares of far units are never formed."""
         if self.l2:
             return np.full(len(self.names), np.nan)
-        basis = (
-            self.answer.basis if self.placing.mix is None else self.placing.mix @ self.answer.basis
-        )
+        basis = self.placing.rows(self.answer.basis)
         lengths = np.linalg.norm(basis, axis=1)
-        along = basis / np.where(lengths > 0, lengths, 1.0)[:, None]
+        along = basis / np.where(lengths == 0, 1.0, lengths)[:, None]
         with np.errstate(invalid="ignore"):
-            errors = lengths * np.sqrt(((along @ self.sandwich.meat) * along).sum(axis=1))
-        return errors if self.placing.mix is not None else self.placing.coef(errors)
+            variances = ((along @ self.sandwich.meat) * along).sum(axis=1)
+            return np.asarray(lengths * np.sqrt(variances))
 
     def _named(self, values: Floats) -> Mapping[str, float]:
         return MappingProxyType(dict(zip(self.names, map(float, values), strict=True)))
@@ -584,12 +584,14 @@ class Fit:
 
         if not isinstance(other, Fit):
             return NotImplemented
-        ours, theirs = ((one.target, one.l2, one.design.meaning) for one in (self, other))
-        if ours != theirs:
+        ours, theirs = (
+            {"target": one.target, **one.design.meaning, "ridge": one.l2} for one in (self, other)
+        )
+        if apart := [name for name in ours if ours[name] != theirs[name]]:
             raise GentleError(
-                "only fits of the same columns, target, levels, offset, weights and ridge can be joined: "
-                "fit both with the same formula, on rows that show every level, and without functions "
-                "that learn from them"
+                f"only fits of one model can be joined, and these differ in {', '.join(apart)}: fit both "
+                "with the same choices and formula, on rows that show every level, and without "
+                "functions that learn from them"
             )
         tally = self.tally.merge(other.tally.negative() if negative else other.tally)
         return from_sums(self, sums(self.sums, other.sums), tally)

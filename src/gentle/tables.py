@@ -12,7 +12,18 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from gentle.checking import Check
-from gentle.layout import WIDTH, Column, bound, columns, count, fixed, number, spread, t_value
+from gentle.layout import (
+    WIDTH,
+    Column,
+    bound,
+    columns,
+    count,
+    estimate,
+    fixed,
+    number,
+    spread,
+    t_value,
+)
 from gentle.result import Fit
 from gentle.statistics import Tally
 
@@ -62,7 +73,7 @@ def _parts(fit: Fit) -> str:
     """What the squares are of, beside the rows as they are."""
     design = fit.design
     parts = [
-        f", {role} {name.strip('()') if name == f'({role})' else name}"
+        f", {role}" if name == f"({role})" else f", {role} {name}"
         for role, name in (
             ("weights", design.weights),
             ("frequencies", design.frequencies),
@@ -91,8 +102,8 @@ def _rows(tally: Tally, rows: str) -> str:
 def _two_answers(fit: Fit) -> list[Column]:
     exact, descent = fit.exact.values(), (fit.descent or {}).values()
     return [
-        ("descent", [number(value) for value in descent]),
-        ("exact", [number(value) for value in exact]),
+        ("descent", list(map(estimate, descent, fit.std_errors.values()))),
+        ("exact", list(map(estimate, exact, fit.std_errors.values()))),
         *_significance(fit),
         (
             f"diff. ({UNITS[fit.certificate.unit]})",
@@ -103,7 +114,7 @@ def _two_answers(fit: Fit) -> list[Column]:
 
 def _one_answer(fit: Fit, level: float) -> list[Column]:
     return [
-        ("coefficient", [number(value) for value in fit.coef.values()]),
+        ("coefficient", list(map(estimate, fit.coef.values(), fit.std_errors.values()))),
         *_significance(fit),
         *_interval(fit, level),
     ]
@@ -125,7 +136,7 @@ def _interval(fit: Fit, level: float) -> list[Column]:
         return []
     intervals, errors = fit.conf_int(level).values(), fit.std_errors.values()
     ends = zip(*intervals, strict=True) if fit.names else ((), ())
-    low, high = ([bound(end, se) for end, se in zip(side, errors, strict=True)] for side in ends)
+    low, high = (list(map(bound, side, errors)) for side in ends)
     tail = (1 - level) / 2
     return [(f"[{tail:.6g}", low), (f"{1 - tail:.6g}]", high)]
 
@@ -298,11 +309,12 @@ LATEX = {sign: f"\\{sign}" for sign in "&%$#_{}"} | {
 def check_summary(check: Check) -> RenderableType:
     """Coefficients from elsewhere beside the exact ones, and the verdict on them."""
     fit = check.fit
+    errors = fit.std_errors.values()
     distances = [check.distances.get(name, math.nan) for name in fit.names]
     numbers: list[Column] = [
-        ("given", [number(check.coef[name]) for name in fit.names]),
-        ("exact", [number(value) for value in fit.coef.values()]),
-        ("std. error", [spread(value) for value in fit.std_errors.values()]),
+        ("given", list(map(estimate, check.coef.values(), errors))),
+        ("exact", list(map(estimate, fit.coef.values(), errors))),
+        ("std. error", list(map(spread, errors))),
         ("apart (SE)", [_at_most(value) for value in distances]),
     ]
     verdict = Text(str(check.verdict), style="bold")

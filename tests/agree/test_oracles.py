@@ -414,7 +414,7 @@ def test_predictions(model, errors, use_t):
         near(new.high, table["obs_ci_upper"], scale=1)
 
 
-def same_influence(found, oracle, rows):
+def same_influence(found, oracle, rows, names=("Intercept", "a", "b")):
     near(found["row"], rows)
     near(found["residual"], oracle.results.resid, scale=1)
     near(found["fitted"], oracle.results.fittedvalues, scale=1)
@@ -424,6 +424,8 @@ def same_influence(found, oracle, rows):
     near(found["cooks_distance"], oracle.cooks_distance[0], scale=1e-3)
     near(found["dffits"], oracle.dffits[0], scale=1)
     near(found["covratio"], oracle.cov_ratio)
+    order = [oracle.results.model.exog_names.index(name) for name in names]
+    near(found["dfbetas"], oracle.dfbetas[:, order], scale=1)
 
 
 @pytest.mark.parametrize("formula", ["a + b + c", "a + b - 1", "a * C(kind)"])
@@ -431,8 +433,8 @@ def test_influence(formula):
     frame = made(18)
     frame.loc[5, "y"] += 30
     theirs = OLSInfluence(smf.ols(f"y ~ {formula}", frame).fit(method="qr"))
-    mine = gentle.fit(frame, f"y ~ {formula}").influence(frame)
-    same_influence(mine, theirs, frame.index)
+    fit = gentle.fit(frame, f"y ~ {formula}")
+    same_influence(fit.influence(frame, dfbetas=True), theirs, frame.index, fit.names)
 
 
 def test_influence_of_rows_that_are_left():
@@ -440,7 +442,9 @@ def test_influence_of_rows_that_are_left():
     frame.loc[[0, 7, 30], "a"] = np.nan
     rest = frame.dropna()
     theirs = OLSInfluence(smf.ols("y ~ a + b", rest).fit(method="qr"))
-    same_influence(gentle.fit(frame, "y ~ a + b").influence(frame), theirs, rest.index)
+    same_influence(
+        gentle.fit(frame, "y ~ a + b").influence(frame, dfbetas=True), theirs, rest.index
+    )
 
 
 def test_influence_of_weighted_rows():
@@ -451,8 +455,8 @@ def test_influence_of_weighted_rows():
     theirs = OLSInfluence(sm.OLS(frame["y"] * root, x * root[:, None]).fit(method="qr"))
     arrays = (frame[["a", "b"]].to_numpy(), frame["y"].to_numpy())
     for mine in (
-        gentle.fit(frame, "y ~ a + b", weights="w").influence(frame),
-        gentle.fit(arrays, weights=frame["w"]).influence(arrays, weights=frame["w"]),
+        gentle.fit(frame, "y ~ a + b", weights="w").influence(frame, dfbetas=True),
+        gentle.fit(arrays, weights=frame["w"]).influence(arrays, weights=frame["w"], dfbetas=True),
     ):
         near(mine["residual"] * root, theirs.results.resid, scale=1)
         near(mine["leverage"], theirs.hat_matrix_diag)
@@ -460,6 +464,7 @@ def test_influence_of_weighted_rows():
         near(mine["cooks_distance"], theirs.cooks_distance[0], scale=1e-3)
         near(mine["dffits"], theirs.dffits[0], scale=1)
         near(mine["covratio"], theirs.cov_ratio)
+        near(mine["dfbetas"], theirs.dfbetas, scale=1)
 
 
 def test_influence_of_rows_that_stand_for_several():

@@ -258,22 +258,22 @@ def refused(make, match):
 
 
 @pytest.mark.parametrize(
-    ("one", "two"),
+    ("one", "two", "reason"),
     [
-        ({}, {"l2": 0.1}),
-        ({"l2": 0.2}, {"l2": 0.1}),
-        ({}, {"intercept": False}),
-        ({}, {"names": ["a", "b", "c"]}),
-        ({}, {"features": ["x1", "x2"]}),
-        ({}, {"features": ["x2", "x1", "x3"]}),
+        ({}, {"l2": 0.1}, "ridge"),
+        ({"l2": 0.2}, {"l2": 0.1}, "ridge"),
+        ({}, {"intercept": False}, "constant"),
+        ({}, {"names": ["a", "b", "c"]}, "columns"),
+        ({}, {"features": ["x1", "x2"]}, "columns"),
+        ({}, {"features": ["x2", "x1", "x3"]}, "columns"),
     ],
     ids=str,
 )
-def test_fits_of_other_columns_or_ridges_are_not_joined(one, two):
+def test_fits_of_other_columns_or_ridges_are_not_joined(one, two, reason):
     _, x, y = made(7)
     fits = [gentle.fit((x, y), **options) for options in (one, two)]
-    refused(lambda: fits[0] + fits[1], "same columns")
-    refused(lambda: fits[0] - fits[1], "same columns")
+    refused(lambda: fits[0] + fits[1], f"differ in {reason}:")
+    refused(lambda: fits[0] - fits[1], f"differ in {reason}:")
 
 
 @pytest.mark.parametrize("role", ["weights", "offset"])
@@ -290,9 +290,9 @@ def test_fits_of_other_targets_or_levels_are_not_joined():
     _, x, y = made(8)
     frame = pl.DataFrame({"a": x[:, 0], "g": np.resize(["u", "v"], N), "y": y, "z": -y})
     one = gentle.fit(frame, "y ~ a + g")
-    refused(lambda: one + gentle.fit(frame, "z ~ a + g"), "same columns, target")
+    refused(lambda: one + gentle.fit(frame, "z ~ a + g"), "differ in target:")
     other = frame.with_columns(g=pl.Series(np.resize(["u", "v", "w"], N)))
-    refused(lambda: one + gentle.fit(other, "y ~ a + g"), "levels")
+    refused(lambda: one + gentle.fit(other, "y ~ a + g"), "differ in levels, columns")
 
 
 @pytest.mark.parametrize(
@@ -303,8 +303,8 @@ def test_columns_that_learned_from_other_rows_are_other_columns(term):
     _, x, y = made(9)
     frame = pl.DataFrame({"a": x[:, 0], "y": y})
     one, two = (gentle.fit(frame[rows], f"y ~ {term}") for rows in (ONE, TWO))
-    refused(lambda: one + two, "same columns")
-    refused(lambda: gentle.fit(frame, f"y ~ {term}") - two, "same columns")
+    refused(lambda: one + two, "learned from the rows")
+    refused(lambda: gentle.fit(frame, f"y ~ {term}") - two, "learned from the rows")
 
 
 def test_rows_are_not_taken_from_a_triangle():

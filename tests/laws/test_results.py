@@ -107,6 +107,68 @@ def test_fits_of_several_targets_are_the_fits_of_each(frame):
         np.testing.assert_array_equal(found[:, at], both[target].predict(frame))
 
 
+def test_fits_of_several_targets_join_and_leave_as_one_table(frame):
+    chosen = frame.select("a", "b", "y", "z")
+    ask = {"target": ["y", "z"]}
+    parts = [gentle.fit(chosen[rows], **ask) for rows in (slice(0, 25), slice(25, None))]
+    both, pooled = parts[0] + parts[1], gentle.fit(chosen, **ask)
+    for target in pooled:
+        np.testing.assert_allclose(both[target].values, pooled[target].values, rtol=1e-12)
+        left = (both - parts[0])[target]
+        np.testing.assert_allclose(left.values, parts[1][target].values, rtol=1e-9)
+    table = pooled.to_polars()
+    assert table["target"].to_list() == ["y"] * 3 + ["z"] * 3
+    assert table["coefficient"].to_list() == [*pooled["y"].values, *pooled["z"].values]
+    with pytest.raises(GentleError, match="same targets"):
+        pooled + gentle.fit(chosen, target=["z", "y"])
+    with pytest.raises(TypeError):
+        pooled + pooled["y"]
+
+
+def test_tables_have_intervals_of_any_level(frame):
+    found = gentle.fit(frame, "y ~ a + b")
+    low, high = found.conf_int(0.9)["a"]
+    table = found.to_polars(0.9)
+    assert table.filter(pl.col("name") == "a").select("low", "high").row(0) == (low, high)
+    assert found.to_dict(0.9)["level"] == 0.9
+    assert found.to_dict(0.9)["coefficients"]["a"]["high"] == high
+    for text in (found.summary(0.9), found.to_markdown(0.9), found.to_latex(0.9)):
+        assert "[0.05" in text
+        assert "0.95]" in text
+        assert "0.975" not in text
+    for table in (found.summary, found.to_polars, found.to_dict, found.to_markdown, found.to_latex):
+        with pytest.raises(GentleError, match="level"):
+            table(95)
+
+
+def test_bounds_show_what_their_standard_error_leaves(frame):
+    far = frame.with_columns(y=1e5 + pl.col("y"))
+    found = gentle.fit(far, "y ~ a + b")
+    line = next(line for line in found.summary().splitlines() if line.startswith("Intercept"))
+    shown_low, shown_high = map(float, line.split()[-2:])
+    low, high = found.conf_int()["Intercept"]
+    assert shown_low < found.coef["Intercept"] < shown_high
+    width = found.std_errors["Intercept"]
+    assert abs(shown_low - low) < 0.5 * width
+    assert abs(shown_high - high) < 0.5 * width
+
+
+def test_a_summary_says_what_the_squares_are_of(frame):
+    given = {"weights": frame["w"].to_numpy(), "offset": "b"}
+    head = gentle.fit(frame, "y ~ a", **given).summary().splitlines()[0]
+    assert head == "y: least squares, weights, offset b"
+    assert "diff. (scale)" in gentle.fit(frame, "y ~ a", l2=0.1, solver="sgd").summary()
+
+
+def test_differences_are_in_the_unit_of_the_certificate(frame):
+    found = gentle.fit(frame, "y ~ a + b", solver="sgd", errors="HC3")
+    assert "differences are in classical standard errors" in found.summary()
+    classical = gentle.fit(frame, "y ~ a + b", solver="sgd")
+    assert dict(found.difference) == pytest.approx(dict(classical.difference), rel=1e-9)
+    for name, apart in found.difference.items():
+        assert abs(apart) <= found.certificate.in_se * (1 + 1e-9), name
+
+
 def test_targets_may_be_columns_of_an_array_or_of_a_frame(frame):
     x, y = frame.select("a", "b"), frame.select("y", "z")
     arrays = gentle.fit((x.to_numpy(), y.to_numpy()))
@@ -312,7 +374,9 @@ def test_names_and_numbers_of_a_summary_are_whole_however_large(size, noise, sol
     assert "…" not in text, text
     for name in found.names:
         assert re.search(rf"^{name} ", text, re.MULTILINE), text
-        assert shown(found.coef[name]) in text, text
+        row = re.search(rf"^{name} +(\S+)", text, re.MULTILINE)
+        value, more = found.coef[name], {shown(found.coef[name], digits) for digits in (6, 7, 8)}
+        assert row.group(1) in more, (value, text)
         assert shown(found.std_errors[name], 4) in text, text
 
 

@@ -3,6 +3,8 @@
 A new source is tested by being listed in `SOURCES`.
 """
 
+import sys
+
 import numpy as np
 import polars as pl
 import pytest
@@ -213,6 +215,20 @@ def test_a_pandas_frame_is_read_too():
     frame.index = frame.index * 7 + 3  # an index of its own does not matter
     seen = whole(open_source(frame))[1]
     np.testing.assert_array_equal(seen, expected(Frame(table()))[1])
+
+
+def test_a_pandas_frame_is_read_where_pyarrow_is_not_installed(monkeypatch):
+    import pandas as pd
+
+    frame = pd.DataFrame({name: table()[name].to_numpy() for name in table().columns})
+    numbers = frame.copy()
+    frame["text"] = pd.Series([f"level {at % 3}" for at in range(len(frame))], dtype=object)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ImportError):
+        frame.__arrow_c_stream__()
+    source = open_source(frame)
+    assert source.schema()["text"] == pl.String
+    np.testing.assert_array_equal(whole(open_source(numbers))[1], expected(Frame(table()))[1])
 
 
 @pytest.mark.parametrize("kind", ["array", "tensor", "frame"])

@@ -47,6 +47,13 @@ def test_help_shows_an_example_and_fits_80_columns(gentle, command):
     assert told(gentle(*command, "-h")) == text
 
 
+def test_the_exact_answer_alone_comes_with_its_intervals(gentle, examples):
+    text = told(gentle("fit", examples / "norris.csv", "y ~ x", "--exact"))
+    assert "[0.025" in text
+    assert "descent" not in text
+    refused(gentle("fit", examples / "norris.csv", "y ~ x", "--rank", "first"), "minimum-norm")
+
+
 def test_the_version_is_the_version(gentle):
     from gentle import __version__
 

@@ -63,6 +63,15 @@ def fit(
         str | None,
         typer.Option(help="A column that is a known part of the target.", metavar="COLUMN"),
     ] = None,
+    rank: Annotated[
+        str,
+        typer.Option(
+            help="What to do with dependent columns: drop, minimum-norm or raise.", metavar="RULE"
+        ),
+    ] = "drop",
+    exact: Annotated[
+        bool, typer.Option("--exact", help="The exact answer alone, with its intervals.")
+    ] = False,
     l2: Annotated[float, typer.Option(help="Strength of a ridge.")] = 0.0,
     digits: Annotated[
         float | None, typer.Option(help="Digits that every coefficient must be certified to have.")
@@ -74,8 +83,8 @@ def fit(
 ) -> None:
     """Fit a file by gradient descent and exactly, and compare the two.
 
-    Prints each coefficient by descent and by the exact solver, its standard error and the difference
-    of the two in standard errors; R2; the rows used and dropped; and a verdict.
+    Prints each coefficient by descent and by the exact solver, its standard error, t and p, and the
+    difference of the two in standard errors; R2; the rows used and dropped; and a verdict.
 
     The columns need no scaling and the descent no learning rate. Rows with a missing value are left
     out and counted. Text columns become one column a level but the first.
@@ -108,7 +117,8 @@ def fit(
             str(file),
             formula,
             target=target,
-            solver="sgd",
+            solver="exact" if exact else "sgd",
+            rank=rank,
             errors=errors,
             cluster=tuple(cluster) if cluster else None,
             lags=lags,
