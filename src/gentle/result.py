@@ -646,13 +646,9 @@ class Fits(Mapping[str, Fit]):
 
     def to_polars(self, level: float = 0.95) -> pl.DataFrame:
         """The tables of coefficients of all targets, one row for each coefficient of each."""
-        import polars as pl
+        from gentle.tables import to_one_polars
 
-        tables = [
-            one.to_polars(level).select(pl.lit(one.target).alias("target"), pl.all())
-            for one in self.fits
-        ]
-        return pl.concat(tables)
+        return to_one_polars(self.fits, level)
 
     def _joined(self, other: Fits, join: Callable[[Fit, Fit], Fit]) -> Fits:
         if not isinstance(other, Fits):

@@ -191,6 +191,14 @@ def to_polars(fit: Fit, level: float = 0.95) -> pl.DataFrame:
     return pl.DataFrame(_columns(fit, level)).with_columns(numbers)
 
 
+def to_one_polars(fits: Sequence[Fit], level: float = 0.95) -> pl.DataFrame:
+    """The same of several targets, which stand in the first column."""
+    tables = [
+        to_polars(fit, level).select(pl.lit(fit.target).alias("target"), pl.all()) for fit in fits
+    ]
+    return pl.concat(tables)
+
+
 def to_dict(fit: Fit, level: float = 0.95) -> dict[str, Any]:
     """What the summary says, as plain Python; None where there is no number."""
     plain: dict[str, Any] = _plain(_everything(fit, level))
