@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Protocol, Self
 
 import numpy as np
@@ -187,7 +188,7 @@ class Moments:
         """sum w (z - mean)(z - mean)' e e', (p + k, p + k)."""
         return self.second - np.outer(self.first, self.first / self.total)
 
-    @property
+    @cached_property
     def coordinates(self) -> Coordinates:
         """About the means, in units of the spreads; a column that does not vary keeps its unit."""
         centre = self.shift + self.first / self.total / self.unit
