@@ -39,9 +39,14 @@ def columns(names: Sequence[str], numbers: Sequence[Column]) -> list[str]:
 
 
 def number(value: float, digits: int = 6) -> str:
-    """So many significant digits, four where the exponent is long; a dash where there is no number."""
+    """So many significant digits, four where the exponent is long; a dash where there is no number.
+
+    Below a million no exponent is needed, which costs a digit or two more.
+    """
     if math.isnan(value):
         return "-"
+    if 10**digits <= abs(value) < 1e6:
+        return f"{value:.0f}"
     text = f"{value:.{digits}g}"
     return f"{value:.{min(digits, 4)}g}" if LONG_EXPONENT.search(text) else text
 
