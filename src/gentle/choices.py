@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from numbers import Integral
+from typing import Any
 
-from gentle.errors import GentleError, check_seed, is_number, near
+from gentle.errors import GentleError, check_seed, is_number, listed, near
 from gentle.meat import ERRORS
 from gentle.penalties import Ridge
-from gentle.solvers import SGD
+from gentle.solvers import SGD, Solver
 
-DESCENTS = {"sgd": SGD}
+DESCENTS: dict[str, type] = {"sgd": SGD}
 SOLVERS = ("auto", "exact", *DESCENTS)
 RANKS = ("drop", "minimum-norm", "raise")
 METHODS = ("auto", "qr")
 MOST_DIGITS = 15
+
+
+OPTIONS = ("learning_rate", "momentum", "batch_size", "schedule")  # of some solvers
+
+
+def _options(solver: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(solver))
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,11 @@ class Choices:
     method: str = "auto"
     seed: int = 0
     max_passes: float = 100
+    time_limit: float | None = None
+    learning_rate: float | None = None
+    momentum: float | None = None
+    batch_size: int | None = None
+    schedule: str | None = None
 
     def __post_init__(self) -> None:
         for what, chosen, known in (
@@ -45,9 +58,9 @@ class Choices:
         ):
             if chosen not in known:
                 raise GentleError(f"there is no {what} '{chosen}': {near(str(chosen), known)}")
-        for name in ("l2", "tol", "digits", "max_passes"):
+        for name in ("l2", "tol", "digits", "max_passes", "time_limit"):
             value = getattr(self, name)
-            if not (value is None and name == "digits") and not is_number(value):
+            if not (value is None and name in ("digits", "time_limit")) and not is_number(value):
                 raise GentleError(f"{name} must be a number, and is {value!r}")
         for name in ("seed", "lags"):
             value = getattr(self, name)
@@ -67,12 +80,34 @@ class Choices:
             )
         if not self.max_passes >= 1:
             raise GentleError(f"max_passes must be 1 or more, and is {self.max_passes}")
+        if self.time_limit is not None and not self.time_limit > 0:
+            raise GentleError(f"time_limit must be above 0 seconds, and is {self.time_limit}")
         if self.lags is not None and self.errors != "HAC":
             raise GentleError(
                 f"lags belong to errors='HAC', and errors is '{self.errors}': leave one of them out"
             )
         check_seed(self.seed)
         Ridge(self.l2)
+        self.descent()
+
+    def descent(self) -> Solver[Any]:
+        """The solver that was named, with what it was given; the default one where none was.
+
+        Raises GentleError for an option that it does not take.
+        """
+        kind = DESCENTS.get(self.solver, SGD)
+        given = {name: getattr(self, name) for name in OPTIONS if getattr(self, name) is not None}
+        for name in given:
+            takes = [other for other, solver in DESCENTS.items() if name in _options(solver)]
+            if self.solver not in takes:
+                raise GentleError(
+                    f"the solver '{self.solver}' has no {name}: leave it out, or take "
+                    f"{listed(takes, last='or')}"
+                )
+        if "seed" in _options(kind):
+            given["seed"] = self.seed
+        found: Solver[Any] = kind(**given)
+        return found
 
     @property
     def descends(self) -> bool:

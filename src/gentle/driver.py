@@ -13,7 +13,7 @@ from gentle.problem import Problem
 from gentle.solvers import Solver, State
 
 P = TypeVar("P", bound=Problem)
-Stop = Literal["tolerance", "rounding", "passes", "interrupted"]
+Stop = Literal["tolerance", "rounding", "passes", "time", "interrupted"]
 PATIENCE = 8  # states without a nearer one before rounding is taken to be what is left
 
 
@@ -46,11 +46,13 @@ def drive(
     *,
     tol: float,
     max_passes: float,
+    time_limit: float | None = None,
     watch: Callable[[Progress], None] | None = None,
 ) -> Outcome:
-    """Let a solver go until its certificate meets tol, rounding is all that is left, or passes run out.
+    """Let a solver go until its certificate meets tol, or there is nothing to be gained or spent.
 
-    An interrupt (Ctrl-C) ends it too: the best point so far is the outcome.
+    That is when rounding is all that is left, or max_passes or time_limit, in seconds, are used up. An
+    interrupt (Ctrl-C) ends it too: the best point so far is the outcome.
     """
     began = time.perf_counter()
     trace: list[Progress] = []
@@ -76,6 +78,9 @@ def drive(
                 break
             if state.passes >= max_passes:
                 stop = "passes"
+                break
+            if time_limit is not None and seconds >= time_limit:
+                stop = "time"
                 break
     except KeyboardInterrupt:
         pass

@@ -11,7 +11,7 @@ import numpy as np
 
 from gentle.batch import INTERCEPT, Batch
 from gentle.certificate import certify
-from gentle.choices import DESCENTS, Choices
+from gentle.choices import Choices
 from gentle.coordinates import Coordinates
 from gentle.design import Design, Held, Missing, Rows, learn_design
 from gentle.driver import Outcome, Progress, drive
@@ -71,6 +71,11 @@ def fit(
     missing: Missing = "drop",
     seed: int = 0,
     max_passes: float = 100,
+    time_limit: float | None = None,
+    learning_rate: float | None = None,
+    momentum: float | None = None,
+    batch_size: int | None = None,
+    schedule: str | None = None,
     test: float | None = None,
     shuffle: bool = False,
     watch: Callable[[Progress], None] | None = None,
@@ -112,6 +117,9 @@ def fit(
         missing: "drop" leaves out rows with a null or NaN, and counts them; "raise" refuses them.
         seed: of everything that is drawn: the sample, the minibatches and a shuffled split.
         max_passes: how many readings of the rows a descent may take.
+        time_limit: how many seconds a descent may take; it then ends at the best point so far.
+        learning_rate, momentum, batch_size, schedule: of the solvers that take them, in columns of
+            mean 0 and spread 1; by default each has its own.
         test: the share of the rows to hold out and score: the last ones, or with shuffle random ones.
         shuffle: whether the held-out rows are drawn at random.
         watch: called with each step of the descent.
@@ -135,6 +143,11 @@ def fit(
         method=method,
         seed=seed,
         max_passes=max_passes,
+        time_limit=time_limit,
+        learning_rate=learning_rate,
+        momentum=momentum,
+        batch_size=batch_size,
+        schedule=schedule,
     )
     tested: Source | None = None
     source, parts = open_rows(
@@ -499,14 +512,15 @@ def _descend(
     problem = exact.problem
     penalty = Ridge(choices.l2)
     some = _only(sample.batch, at)
-    streamed = Streamed(rows, Squared(), penalty, problem.coordinates, some)
+    streamed = Streamed(rows, Squared(), penalty, problem.coordinates, some, problem.curvature())
     return drive(
-        DESCENTS[choices.solver](seed=choices.seed),
+        choices.descent(),
         streamed,
         State(np.zeros_like(problem.minimiser)),
         lambda theta: certify(exact, problem.coordinates.coef(theta)[:, 0]),
         tol=choices.tol,
         max_passes=choices.max_passes,
+        time_limit=choices.time_limit,
         watch=watch,
     )
 

@@ -47,6 +47,11 @@ class Curvature:
 
     r: Floats  # (q, q) upper
 
+    @cached_property
+    def spectrum(self) -> Floats:
+        """The eigenvalues of the Hessian, (q,) ascending."""
+        return np.asarray(np.linalg.svd(self.r, compute_uv=False)[::-1] ** 2)
+
     def solve(self, gradient: Floats) -> Floats:
         """H^-1 g, (q, k): the distance to the minimiser where the curvature is all there is."""
         half = solve_upper(self.r, gradient, transposed=True)
@@ -249,6 +254,7 @@ class Streamed:
     penalty: Ridge
     coordinates: Coordinates
     sample: Batch  # some of the rows, for the curvature
+    hessian: Curvature | None = None  # that of all rows, where it is known
     engine: Engine | None = None
 
     def at(self, theta: Floats) -> Point:
@@ -263,6 +269,11 @@ class Streamed:
         return slope(self.loss, theta, u, v, mass)[1] / total + self._penalty(theta)[1]
 
     def curvature(self) -> Curvature:
+        """The second-order model of all rows, where it was made; the rules that need it are given it."""
+        assert self.hessian is not None
+        return self.hessian
+
+    def sampled(self) -> Curvature:
         """The curvature that the sample shows, with the true one along every single column.
 
         In these coordinates each column has a mean square of one over all rows. One that the sample

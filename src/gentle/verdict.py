@@ -41,6 +41,7 @@ STOPS: dict[Stop, Cause] = {
     "tolerance": "agree",
     "rounding": "precision",
     "passes": "not converged",
+    "time": "not converged",
     "interrupted": "interrupted",
 }
 

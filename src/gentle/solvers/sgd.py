@@ -41,7 +41,7 @@ class SGD:
     seed: int = 0
 
     def steps(self, problem: Streamed, state: State) -> Iterator[State]:
-        curvature = problem.curvature()
+        curvature = problem.sampled()
         theta = self._averaged_pass(problem, curvature, state.theta)
         landed = State(theta, state.passes + 1)
         yield landed
