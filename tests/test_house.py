@@ -15,10 +15,12 @@ SOURCE = Path(gentle.__file__).parent
 # Each floor may import from itself and from those before it.
 FLOORS = {
     "ground": ("errors", "_version", "files", "layout"),
-    "rows": ("batch", "doubled", "sources", "formula", "design"),
+    "rows": ("sparse", "batch", "doubled", "sources", "formula", "design"),
     "model": ("losses", "penalties", "coordinates", "fitted"),
-    "pass": ("statistics", "meat", "refinement", "engines"),
-    "solve": ("problem", "exact", "certificate", "solvers", "driver", "verdict"),
+    "pass": ("statistics", "meat", "refinement", "engines", "shuffling"),
+    "solve": (
+        *("sketch", "problem", "exact", "solvers", "certificate", "driver", "approach", "verdict"),
+    ),
     "result": (
         *("inference", "choices", "comparison", "result", "diagnostics", "fitting", "checking"),
     ),

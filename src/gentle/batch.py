@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
+
+from gentle.sparse import stacked, taken
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -16,6 +20,9 @@ Labels = npt.NDArray[np.generic]  # integers, floats or text
 INTERCEPT = "Intercept"  # what the constant is called, here and in formulas
 BATCH_NUMBERS = 2**20  # float64 numbers in a batch: 8 MiB, enough that threads are worth starting
 LEAST_ROWS = 4096  # in a batch as wide as that or wider: a factor of few rows costs as one of many
+BLOCK_NUMBERS = (
+    2**17
+)  # in a block that arithmetic goes over several times: it stays in a core's cache
 
 
 def rows_per_batch(columns: int) -> int:
@@ -27,7 +34,7 @@ def rows_per_batch(columns: int) -> int:
 class Batch:
     """Rows of a design. The constant column is not among them: the model has it or has it not."""
 
-    x: Tensor  # (n, p) float64
+    x: Tensor  # (n, p) float64, dense or in compressed sparse rows
     y: Tensor  # (n, k) float64
     rows: Integers  # (n,) where each row stands in its source, from 0
     weight: Tensor | None = None  # (n,) precision, up to a common factor
@@ -50,3 +57,87 @@ class Batch:
     def n_rows(self) -> float:
         """How many rows the batch stands for: a row of frequency 3 stands for three."""
         return len(self.x) if self.frequency is None else float(self.frequency.sum())
+
+    def only(self, target: int) -> Batch:
+        """The batch with one of its targets."""
+        one = slice(target, target + 1)
+        y_low = None if self.y_low is None else self.y_low[:, one]
+        return replace(self, y=self.y[:, one], y_low=y_low)
+
+    def taken(self, at: slice | Integers) -> Batch:
+        """Some of the rows, as views for a slice; what was left out beside them is not counted."""
+        index = at if isinstance(at, slice) else torch.from_numpy(at)
+
+        def part(values: Tensor | None) -> Tensor | None:
+            return None if values is None else values[index]
+
+        return Batch(
+            taken(self.x, at),
+            self.y[index],
+            rows := self.rows[at],
+            part(self.weight),
+            part(self.frequency),
+            n_read=len(rows),
+            groups=tuple(labels[at] for labels in self.groups),
+            low=part(self.low),
+            y_low=part(self.y_low),
+        )
+
+    def blocks(self, rows: int) -> Iterator[Batch]:
+        """The rows in runs of so many, as views; rows that were left out count with the first."""
+        if len(self.x) <= rows:
+            yield self
+            return
+        for start in range(0, len(self.x), rows):
+            block = self.taken(slice(start, start + rows))
+            if start == 0:
+                left_out = self.n_read - len(self.x)
+                block = replace(
+                    block,
+                    n_read=block.n_read + left_out,
+                    missing=self.missing,
+                    n_weightless=self.n_weightless,
+                )
+            yield block
+
+
+def together(batches: Sequence[Batch]) -> Batch:
+    """The rows of several batches, one after the other, as a copy."""
+    if len(batches) == 1:
+        return batches[0]
+
+    def joined(parts: Sequence[Tensor | None]) -> Tensor | None:
+        return None if parts[0] is None else torch.cat([part for part in parts if part is not None])
+
+    missing: dict[str, int] = {}
+    for batch in batches:
+        for name, count in batch.missing.items():
+            missing[name] = missing.get(name, 0) + count
+    return Batch(
+        stacked([batch.x for batch in batches]),
+        torch.cat([batch.y for batch in batches]),
+        np.concatenate([batch.rows for batch in batches]),
+        joined([batch.weight for batch in batches]),
+        joined([batch.frequency for batch in batches]),
+        sum(batch.n_read for batch in batches),
+        missing,
+        sum(batch.n_weightless for batch in batches),
+        tuple(np.concatenate(keys) for keys in zip(*(b.groups for b in batches), strict=True)),
+        joined([batch.low for batch in batches]),
+        joined([batch.y_low for batch in batches]),
+    )
+
+
+def scratch(rows: int, columns: int) -> Floats:
+    """Memory to work in, (rows, columns), which the next call in this thread takes again.
+
+    Fresh pages cost more than the arithmetic that is done in them.
+    """
+    size = rows * columns
+    held: Floats | None = getattr(_SCRATCH, "held", None)
+    if held is None or not size <= held.size <= 4 * max(size, BATCH_NUMBERS):
+        held = _SCRATCH.held = np.empty(size)
+    return held[:size].reshape(rows, columns)
+
+
+_SCRATCH = threading.local()

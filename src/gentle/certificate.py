@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from gentle.batch import Floats
 from gentle.exact import Exact
+from gentle.problem import Streamed
+from gentle.solvers import State
 from gentle.statistics import EPSILON
 
 Unit = Literal["standard errors", "scale", "relative"]
+SAFETY = 2.0  # an estimate is so much larger than the sampled curvature says
+NOISE_FREE = 1e-12  # of the target's spread: residuals below are taken for none
 MOST_DIGITS = -np.log10(EPSILON)
 
 
@@ -30,6 +34,8 @@ class Certificate:
     size: Floats  # (q,) of the exact coefficients; the yardstick where that is relative
     unit: Unit
     gap: float  # F(b) - F(b*)
+
+    estimated: ClassVar[bool] = False
 
     @property
     def in_se(self) -> float:
@@ -58,6 +64,37 @@ class Certificate:
     def furthest(self) -> int:
         """Which coefficient is furthest from its exact value, in yardsticks."""
         return int(np.argmax(self.distance / self.yardstick)) if len(self.distance) else 0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """How far a point is from the minimiser, as the gradient there and a sampled curvature say.
+
+    With P the curvature of a sample, sqrt(W g'P^-1 g) / s is about the largest distance that any
+    linear combination of the coefficients has from its minimiser, in its own standard errors.
+    """
+
+    within: float
+    floor: float
+    estimated: ClassVar[bool] = True
+
+
+def estimate(problem: Streamed, state: State, total: float, df_resid: float) -> Estimate | None:
+    """The estimate at a state whose value and gradient the solver has seen.
+
+    Without degrees of freedom or noise it is relative to the size of the coefficients.
+    """
+    if state.gradient is None or state.value is None:
+        return None
+    step = problem.sketch.preconditioner.solve(state.gradient)
+    energy = total * float((state.gradient * step).sum())
+    rss = total * problem.misfit(state.theta, state.value) - energy
+    q = len(state.theta)
+    if df_resid <= 0 or rss <= total * NOISE_FREE**2:
+        apart = np.abs(step) / np.maximum(np.abs(state.theta), 1.0)
+        return Estimate(SAFETY * float(apart.max(initial=0.0)), 4 * q * EPSILON)
+    s = np.sqrt(rss / df_resid)
+    return Estimate(SAFETY * np.sqrt(max(energy, 0.0)) / s, 4 * EPSILON * np.sqrt(total * q) / s)
 
 
 def certify(exact: Exact, coef: Floats) -> Certificate:

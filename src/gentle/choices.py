@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from numbers import Integral
 from typing import Any
 
+from gentle.driver import Limits
 from gentle.errors import GentleError, check_seed, is_number, listed, near
 from gentle.meat import ERRORS
 from gentle.penalties import Ridge
@@ -108,6 +109,16 @@ class Choices:
             given["seed"] = self.seed
         found: Solver[Any] = kind(**given)
         return found
+
+    @property
+    def limits(self) -> Limits:
+        """When a descent ends."""
+        return Limits(self.tol, self.max_passes, self.time_limit)
+
+    @property
+    def samples(self) -> bool:
+        """Whether a descent goes by the curvature of a sample, before there is an exact answer."""
+        return self.solver == "sgd"
 
     @property
     def descends(self) -> bool:

@@ -81,7 +81,7 @@ def compare(question: Question, other: Claim) -> tuple[Certificate, Verdict]:
         )
     finite = bool(np.isfinite(other.coef[question.kept]).all() and not np.isinf(other.coef).any())
     with np.errstate(over="ignore", invalid="ignore"):
-        folded = _folded(question.exact, np.nan_to_num(other.coef, posinf=0.0, neginf=0.0))
+        folded = question.exact.folded(np.nan_to_num(other.coef, posinf=0.0, neginf=0.0))
         certificate = certify(question.exact, folded)
     if not finite:
         bad = ~np.isfinite(other.coef[question.kept])
@@ -174,17 +174,6 @@ def _another_share(question: Question, other: Claim) -> tuple[Cause, str] | None
             f"'{name}' is {made_of}, so any share of its effect may go to either side"
         )
     return None
-
-
-def _folded(exact: Exact, coef: Floats) -> Floats:
-    """The coefficients of kept columns (q,) that predict what all of them (all,) do."""
-    first = int(exact.fitted.intercept)
-    every = coef.copy()
-    for relation in exact.problem.dependent:
-        share = coef[first + relation.column]
-        every[first + np.array(relation.on, dtype=np.int64)] += share * np.array(relation.slopes)
-        every[:first] += share * relation.constant
-    return np.concatenate([every[:first], every[first + exact.fitted.columns]])
 
 
 def _hardly_matters(exact: Exact, certificate: Certificate) -> bool:

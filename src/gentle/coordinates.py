@@ -15,9 +15,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from scipy.sparse import csr_array
 from torch import Tensor
 
-from gentle.batch import Batch, Floats, Integers
+from gentle.batch import Batch, Floats, Integers, scratch
+from gentle.sparse import is_sparse, unwrapped
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,11 +43,52 @@ class Coordinates:
         u = torch.empty((len(batch.x), self.width), dtype=torch.float64)
         u[:, : self.width - len(self.scale)] = 1.0
         slopes = u[:, int(self.intercept) :]
-        x = batch.x if self.columns is None else batch.x[:, torch.from_numpy(self.columns)]
+        x = batch.x.to_dense() if is_sparse(batch.x) else batch.x
+        x = x if self.columns is None else x[:, torch.from_numpy(self.columns)]
         torch.sub(x, torch.from_numpy(self.centre), out=slopes)
         slopes /= torch.from_numpy(self.scale)
-        v = (batch.y - torch.from_numpy(self.target_centre)) / torch.from_numpy(self.target_scale)
-        return u, v
+        return u, self._target(batch.y)
+
+    def see(self, batch: Batch, at: Integers | None = None) -> Seen:
+        """The rows of a batch, or those at some places in it, as a linear map.
+
+        What is seen of dense rows stands in memory that the next call in this thread takes again.
+        """
+        x, y, mass = batch.x, batch.y, batch.mass
+        if at is not None:
+            index = torch.from_numpy(at)
+            y, mass = y[index], None if mass is None else mass[index]
+        rows = self._sparse(unwrapped(x), at) if is_sparse(x) else self._centred(x.numpy(), at)
+        return Seen(self, rows, self._target(y), mass)
+
+    def about_zero(self) -> Coordinates:
+        """The coordinates of a model without a constant: nothing in it could take up a shift."""
+        return replace(
+            self,
+            centre=np.zeros_like(self.centre),
+            scale=np.hypot(self.centre, self.scale),
+            target_centre=np.zeros_like(self.target_centre),
+            target_scale=np.hypot(self.target_centre, self.target_scale),
+            intercept=False,
+        )
+
+    def _centred(self, x: Floats, at: Integers | None) -> Floats:
+        if self.columns is not None and len(self.columns) != x.shape[1]:
+            x = x[:, self.columns] if at is None else x[np.ix_(at, self.columns)]
+            return x - self.centre
+        rows = scratch(len(x) if at is None else len(at), x.shape[1])
+        if at is None:
+            return np.subtract(x, self.centre, out=rows)
+        np.take(x, at, axis=0, out=rows, mode="clip")
+        rows -= self.centre
+        return rows
+
+    def _sparse(self, x: csr_array, at: Integers | None) -> csr_array:
+        rows = x if at is None else x[at]
+        return rows if self.columns is None else rows[:, self.columns]
+
+    def _target(self, y: Tensor) -> Tensor:
+        return (y - torch.from_numpy(self.target_centre)) / torch.from_numpy(self.target_scale)
 
     @property
     def units(self) -> Floats:
@@ -69,6 +112,13 @@ class Coordinates:
         constant = (coef[0] - self.target_centre + self.centre @ slopes) / self.target_scale
         return np.vstack([constant, theta])
 
+    def of(self, target: int) -> Coordinates:
+        """These coordinates with one of the targets."""
+        one = slice(target, target + 1)
+        return replace(
+            self, target_centre=self.target_centre[one], target_scale=self.target_scale[one]
+        )
+
     def only(self, columns: Integers) -> Coordinates:
         """These coordinates for some of the columns of x."""
         return replace(
@@ -82,3 +132,64 @@ class Coordinates:
         jacobian = np.diag(np.concatenate([[1.0], 1 / self.scale]))
         jacobian[0, 1:] = -self.centre / self.scale
         return jacobian
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """[1 u] of some rows as a linear map, and their v; what u would be is not written out.
+
+    The scale is folded into the coefficients, and so is the centre where the rows are sparse.
+    """
+
+    coordinates: Coordinates
+    rows: Floats | csr_array  # (n, p) x, less its centre where it is dense
+    v: Tensor  # (n, k)
+    mass: Tensor | None  # (n,)
+
+    @property
+    def centred(self) -> bool:
+        """Whether the rows are about the centre; sparse ones would be full there."""
+        return not isinstance(self.rows, csr_array)
+
+    @property
+    def total(self) -> float:
+        """The mass of these rows."""
+        return float(len(self.v)) if self.mass is None else float(self.mass.sum())
+
+    def written_out(self) -> Floats:
+        """[1 u] itself, (n, q)."""
+        at = self.coordinates
+        rows = self.rows.toarray() - at.centre if isinstance(self.rows, csr_array) else self.rows
+        u = np.asarray(rows) / at.scale
+        return np.hstack([np.ones((len(u), int(at.intercept))), u])
+
+    def squares(self, weights: Floats) -> Floats:
+        """sum_j weights_j [1 u]_j^2 of each row, (n,) from (q,)."""
+        at = self.coordinates
+        first = int(at.intercept)
+        w = weights[first:] / at.scale**2
+        found = (self.rows * self.rows) @ w + weights[:first].sum()
+        if not self.centred:
+            found += at.centre**2 @ w - 2 * (self.rows @ (at.centre * w))
+        return np.asarray(found)
+
+    def times(self, theta: Floats) -> Floats:
+        """[1 u] theta, (n, k) from (q, k)."""
+        at = self.coordinates
+        slopes = theta[int(at.intercept) :] / at.scale[:, None]
+        constant = theta[: int(at.intercept)].sum(axis=0)
+        if not self.centred:
+            constant = constant - at.centre @ slopes
+        eta = np.stack([self.rows @ column for column in slopes.T], axis=1)
+        eta += constant
+        return eta
+
+    def adjoint(self, d: Floats) -> Floats:
+        """[1 u]'d, (q, k) from (n, k)."""
+        at = self.coordinates
+        slopes = np.stack([self.rows.T @ column for column in d.T], axis=1)
+        total = d.sum(axis=0)
+        if not self.centred:
+            slopes -= np.outer(at.centre, total)
+        slopes /= at.scale[:, None]
+        return np.vstack([total[None, :], slopes]) if at.intercept else slopes

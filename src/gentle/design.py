@@ -13,7 +13,7 @@ import polars as pl
 import torch
 
 from gentle import formula as wilkinson
-from gentle.batch import INTERCEPT, Batch, Floats, Integers, Labels, rows_per_batch
+from gentle.batch import INTERCEPT, Batch, Floats, Integers, Labels, rows_per_batch, together
 from gentle.doubled import two_sum
 from gentle.errors import GentleError, listed, near, warn_of_rounding
 from gentle.sources import Arrays, Chunk, Matrix, Source
@@ -28,6 +28,9 @@ WIDE = (pl.Int64, pl.UInt64, pl.Int128)
 WHOLE = 2**53  # the last whole number up to which float64 has them all
 MOST_LEVELS = 5_000  # of a text column: each is a dense column of x
 MOSTLY_NUMBERS = 0.5  # a text column of which more than this share are numbers is a mistake
+HELD_BYTES = 2**28  # up to here rows that are walked often are kept as numbers
+POOL_NUMBERS = 2**23  # in memory at a time, where a stochastic pass reads a file
+FRAGMENTS = 64  # that such a pass reads in random order
 HEAD_ROWS = 100  # enough rows for a formula that learns nothing from them
 
 
@@ -367,12 +370,36 @@ class Rows:
             return [self]
         return [Rows(part, self.design, self.batch_rows) for part in self.source.split(parts)]
 
+    def pools(self, rng: np.random.Generator) -> Iterator[Batch]:
+        """Fragments of the source in random order, as many at a time as a pool holds."""
+        pieces = self.split(FRAGMENTS) if self.source.seeks else [self]
+        pool: list[Batch] = []
+        for at in rng.permutation(len(pieces)):
+            for batch in pieces[at]:
+                pool.append(batch)
+                if sum(part.x.numel() for part in pool) >= POOL_NUMBERS:
+                    yield together(pool)
+                    pool = []
+        if pool:
+            yield together(pool)
+
+    def held(self) -> Rows | Held:
+        """The rows as numbers in memory, where they are there already or take little of it."""
+        if _in_place(self.source, self.design):
+            (whole,) = replace(self, batch_rows=max(1, self.source.height()))
+            return Held(tuple(whole.blocks(rows_per_batch(whole.x.shape[1]))), whole)
+        width = len(self.design.names) + len(self.design.targets)
+        if 8 * self.source.height() * width > HELD_BYTES:
+            return self
+        return Held(tuple(self))
+
 
 @dataclass(frozen=True, eq=False)
 class Held:
     """Batches kept in memory, for rows that are walked over again and again."""
 
     batches: tuple[Batch, ...]
+    whole: Batch | None = None  # all of them as one, where they lie side by side
 
     def __iter__(self) -> Iterator[Batch]:
         return iter(self.batches)
@@ -380,6 +407,31 @@ class Held:
     def split(self, parts: int) -> Sequence[Held]:
         """The same batches in so many parts, in order."""
         return [Held(self.batches[a:b]) for a, b in bounds(len(self.batches), parts)]
+
+    def pools(self, rng: np.random.Generator) -> Iterator[Batch]:  # noqa: ARG002
+        """All of the rows: those who ask walk over them in random order."""
+        if self.batches:
+            yield together(self.batches) if self.whole is None else self.whole
+
+
+def _in_place(source: Source, design: Design) -> bool:
+    """Whether the numbers of a source are there as a batch has them, with no row to leave out."""
+    if not isinstance(source, Arrays) or source.x.dtype != np.float64 or not source.height():
+        return False
+    every = design.takes_arrays and design.columns == source.names
+    if not every or min(source.x.strides) < 0 or not (source.finite or _finite(source.x)):
+        return False
+    named = [*design.target_columns, design.weights, design.frequencies, design.offset]
+    columns = {name: source.other[name] for name in named if name is not None}
+    masses = [columns[name] for name in (design.weights, design.frequencies) if name is not None]
+    return all(_finite(column) for column in columns.values()) and all(
+        (mass > 0).all() for mass in masses
+    )
+
+
+def _finite(values: npt.NDArray[np.number]) -> bool:
+    with np.errstate(invalid="ignore", over="ignore"):
+        return bool(np.isfinite(values.sum()))
 
 
 def learn_design(

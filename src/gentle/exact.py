@@ -125,6 +125,18 @@ class Exact:
         sizes = np.concatenate([np.full(int(coordinates.intercept), constant), slopes])
         return np.asarray(sizes[:, None] * coordinates.target_scale)
 
+    def folded(self, coef: Floats) -> Floats:
+        """The coefficients (q,) of the columns that are kept that predict what all of them (all,) do."""
+        first = int(self.fitted.intercept)
+        every = coef.copy()
+        for relation in self.problem.dependent:
+            share = coef[first + relation.column]
+            every[first + np.array(relation.on, dtype=np.int64)] += share * np.array(
+                relation.slopes
+            )
+            every[:first] += share * relation.constant
+        return np.concatenate([every[:first], every[first + self.fitted.columns]])
+
     def gap(self, apart: Floats) -> float:
         """F(b + apart) - F(b) at the minimiser b, apart (q,) in the user's units."""
         centred = apart.copy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -9,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from gentle.batch import INTERCEPT, Batch
-from gentle.certificate import certify
+from gentle.approach import Approach, approach, confirmed, survey
+from gentle.batch import INTERCEPT, Batch, Floats
+from gentle.certificate import Certificate, certify
 from gentle.choices import Choices
 from gentle.coordinates import Coordinates
 from gentle.design import Design, Held, Missing, Rows, learn_design
@@ -29,7 +31,7 @@ from gentle.losses import Squared
 from gentle.meat import Sandwich, sandwich
 from gentle.penalties import Ridge
 from gentle.problem import Dependent, Quadratic, Streamed, distinctness, reduce
-from gentle.result import Fit, Fits
+from gentle.result import Descent, Fit, Fits
 from gentle.solvers import State
 from gentle.sources import Source, hold_out, open_source, pair_targets, with_columns
 from gentle.statistics import EPSILON, Moments, Opening, Sample, Score, Tally, Triangle
@@ -37,9 +39,7 @@ from gentle.verdict import descent_verdict, exact_verdict
 
 GROWN = 1e3  # growth of rounding in sums, from which the rows are read again about their means
 DISTINCT = 1e-3  # cross-products lose half of the digits below this; the rows are read again
-SAMPLE_ROWS = 2_048  # at least so many, for the curvature that a descent walks by
-SAMPLE_ROWS_PER_COLUMN = 8
-HELD_BYTES = 2**28
+SAMPLE_ROWS = 20_000  # that say which rate minibatches bear
 POLISHED_NUMBERS = 1e6  # up to so many numbers a polish costs milliseconds, and is always made
 LARGEST = 1e140  # of a number, and of its inverse
 MOST_TERMS = 3  # of a combination that is written out
@@ -221,31 +221,59 @@ def fit_rows(
 ) -> tuple[Fit, ...]:
     """Fit rows whose design is known, a fit for each target."""
     design = rows.design
-    walked = _held(rows) if choices.descends else rows
-    opening = _opening(walked, choices, len(design.names))
+    walked = rows.held() if choices.descends else rows
+    ways = _approaches(walked, rows, choices, watch) if choices.samples else ()
+    closing = time.perf_counter()
+    opening = _opening(walked, choices)
     _check_rows(opening.tally, rows)
     problem = _reduced(opening, walked, design, choices)
     exact = solve(problem)
     placing = _placing(exact, problem, rows, choices.rank)
     exact = _polished(exact, walked, opening.tally, choices)
+    closed = time.perf_counter()
     fits = []
     for at in range(len(design.targets)):
-        one = walked if len(design.targets) == 1 else OneTarget(walked, at)
-        mine = exact.of(at)
-        outcome = None
-        if choices.descends:
-            outcome = _descend(mine, one, opening.sample, at, choices, watch)
+        mine, one = exact.of(at), _of_target(walked, design, at)
+        way = None
+        if ways:
+            way = _confirmed(ways[at], mine, placing, choices, watch)
+        elif choices.descends:
+            way = _descend(mine, placing, one, opening, at, choices, watch)
+        if way is not None:
+            way = replace(way, exact_seconds=closed - closing)
         fits.append(
-            _result(mine, placing, design, at, opening, one, outcome, choices, single=rows.single)
+            _result(mine, placing, design, at, opening, one, way, choices, single=rows.single)
         )
     _warn_of_digits(fits, choices)
     return tuple(fits)
 
 
+def _approaches(
+    walked: Rows | Held, rows: Rows, choices: Choices, watch: Callable[[Progress], None] | None
+) -> tuple[Approach, ...]:
+    """Descents that know the curvature of a sample alone, one for each target."""
+    design = rows.design
+    seen = survey(walked, len(design.names), choices.seed)
+    _check_rows(seen.tally, rows)
+    _check_sizes(seen.spread.coordinates, seen.spread.total, design.names, design.targets)
+    return tuple(
+        approach(
+            _of_target(walked, design, at),
+            seen.of(at),
+            choices.descent(),
+            choices.limits,
+            intercept=design.intercept,
+            l2=choices.l2,
+            watch=watch,
+        )
+        for at in range(len(design.targets))
+    )
+
+
 def least_squares(rows: Rows, choices: Choices | None = None) -> Exact:
     """The exact answer for rows, polished where that is cheap or asked for."""
     choices = choices or Choices()
-    opening = _opening(rows, choices, len(rows.design.names))
+    opening = _opening(rows, choices)
     exact = solve(_reduced(opening, rows, rows.design, choices))
     return _polished(exact, rows, opening.tally, choices)
 
@@ -284,11 +312,15 @@ def _scored(found: Fit, at: int, rows: Rows) -> Fit:
     return replace(found, held_out=fold(score, OneTarget(rows, at)))
 
 
+def _of_target(rows: Rows | Held, design: Design, at: int) -> Rows | Held | OneTarget:
+    return rows if len(design.targets) == 1 else OneTarget(rows, at)
+
+
 @dataclass(frozen=True, eq=False)
 class OneTarget:
     """Rows of several targets, seen as those of one."""
 
-    rows: Divisible
+    rows: Rows | Held
     at: int
 
     def __iter__(self) -> Iterator[Batch]:
@@ -298,6 +330,10 @@ class OneTarget:
         """The same rows in so many parts, in order."""
         return [_OneTargetPart(part, self.at) for part in self.rows.split(parts)]
 
+    def pools(self, rng: np.random.Generator) -> Iterator[Batch]:
+        """They too."""
+        return (pool.only(self.at) for pool in self.rows.pools(rng))
+
 
 @dataclass(frozen=True, eq=False)
 class _OneTargetPart:
@@ -306,14 +342,7 @@ class _OneTargetPart:
 
     def __iter__(self) -> Iterator[Batch]:
         for batch in self.batches:
-            yield _only(batch, self.at)
-
-
-def _only(batch: Batch, target: int) -> Batch:
-    """The batch with one of its targets."""
-    one = slice(target, target + 1)
-    y_low = None if batch.y_low is None else batch.y_low[:, one]
-    return replace(batch, y=batch.y[:, one], y_low=y_low)
+            yield batch.only(self.at)
 
 
 def _errors(errors: str | None, cluster: Any) -> str:
@@ -340,11 +369,11 @@ def _beside(
     return with_columns(source, {part: given}, labels=labels), part
 
 
-def _opening(rows: Divisible, choices: Choices, p: int) -> Opening:
+def _opening(rows: Divisible, choices: Choices) -> Opening:
     """The first pass; with method="qr" it makes a triangle where it would make moments."""
     sample = None
-    if choices.descends:
-        sample = Sample(max(SAMPLE_ROWS, SAMPLE_ROWS_PER_COLUMN * p), choices.seed)
+    if choices.descends and not choices.samples:
+        sample = Sample(SAMPLE_ROWS, choices.seed)
     sums = Moments() if choices.method == "auto" else Triangle.unplaced()
     return fold(Opening(Tally(), sums, sample), rows)
 
@@ -362,12 +391,6 @@ def _check_rows(tally: Tally, rows: Rows) -> None:
     raise GentleError(
         f"no row of {rows.source.name} is left to fit: {tally.n_read:,} were read{left}"
     )
-
-
-def _held(rows: Rows) -> Rows | Held:
-    """The rows as numbers in memory, where they take little of it: a descent walks them often."""
-    size = 8 * rows.source.height() * (len(rows.design.names) + 1)
-    return Held(tuple(rows)) if size <= HELD_BYTES else rows
 
 
 def _reduced(opening: Opening, rows: Divisible, design: Design, choices: Choices) -> Quadratic:
@@ -501,28 +524,64 @@ def combination(dependent: Dependent, names: Sequence[str]) -> str:
 
 def _descend(
     exact: Exact,
-    rows: Divisible,
-    sample: Sample | None,
+    placing: Placing,
+    rows: Rows | Held | OneTarget,
+    opening: Opening,
     at: int,
     choices: Choices,
     watch: Callable[[Progress], None] | None,
-) -> Outcome:
-    assert sample is not None
-    assert sample.batch is not None
+) -> Descent:
+    """A descent that knows the Hessian: the textbook's rules, in coordinates of the exact answer."""
+    assert opening.sample is not None
+    assert opening.sample.batch is not None
     problem = exact.problem
-    penalty = Ridge(choices.l2)
-    some = _only(sample.batch, at)
-    streamed = Streamed(rows, Squared(), penalty, problem.coordinates, some, problem.curvature())
-    return drive(
+    streamed = Streamed(
+        rows,
+        Squared(),
+        Ridge(choices.l2),
+        problem.coordinates,
+        opening.sample.batch.only(at),
+        opening.tally.n_used,
+        problem.curvature(),
+    )
+    outcome = drive(
         choices.descent(),
         streamed,
         State(np.zeros_like(problem.minimiser)),
-        lambda theta: certify(exact, problem.coordinates.coef(theta)[:, 0]),
-        tol=choices.tol,
-        max_passes=choices.max_passes,
-        time_limit=choices.time_limit,
+        lambda state: certify(exact, problem.coordinates.coef(state.theta)[:, 0]),
+        choices.limits,
         watch=watch,
     )
+    coef = problem.coordinates.coef(outcome.state.theta)[:, 0]
+    return _descent(outcome, coef, outcome.trace, placing)
+
+
+def _confirmed(
+    way: Approach,
+    exact: Exact,
+    placing: Placing,
+    choices: Choices,
+    watch: Callable[[Progress], None] | None,
+) -> Descent:
+    """The descent with the exact certificate, on the columns that the exact answer keeps."""
+    outcome = confirmed(way, exact, choices.limits, watch)
+    trace = [replace(step, coef=exact.folded(step.coef)) for step in outcome.trace]
+    coef = exact.folded(way.coordinates.coef(outcome.state.theta)[:, 0])
+    return _descent(outcome, coef, trace, placing)
+
+
+def _descent(
+    outcome: Outcome[Certificate], coef: Floats, trace: Sequence[Progress], placing: Placing
+) -> Descent:
+    """A descent on the columns that are kept, seen among all."""
+    assert outcome.judgement is not None
+    placed = tuple(replace(step, coef=_fixed(placing.coef(step.coef))) for step in trace)
+    return Descent(placing.coef(coef), outcome.judgement, placed, outcome.stop)
+
+
+def _fixed(values: Floats) -> Floats:
+    values.flags.writeable = False
+    return values
 
 
 def _result(
@@ -532,7 +591,7 @@ def _result(
     at: int,
     opening: Opening,
     rows: Divisible | None,
-    outcome: Outcome | None,
+    way: Descent | None,
     choices: Choices,
     *,
     single: bool,
@@ -540,21 +599,17 @@ def _result(
     """Everything in the user's units, in the order of the design."""
     names = (INTERCEPT,) * design.intercept + design.names
     found = exact.coef[:, 0]
-    descent = None
-    if outcome is not None:
-        coordinates = exact.problem.coordinates
-        descent = placing.coef(coordinates.coef(outcome.theta)[:, 0])
-    certificate = certify(exact, found) if outcome is None else outcome.certificate
+    certificate = certify(exact, found) if way is None else way.certificate
     kept = tuple(names[j] for j in placing.kept)
-    if outcome is None:
+    if way is None:
         verdict = exact_verdict(certificate, kept)
     else:
-        verdict = descent_verdict(certificate, kept, choices.tol, outcome.stop)
+        verdict = descent_verdict(certificate, kept, choices.tol, way.stop)
     return Fit(
         design=design,
         target=design.targets[at],
         names=names,
-        values=placing.coef(found) if descent is None else descent,
+        values=placing.coef(found) if way is None else way.values,
         answer=exact,
         placing=placing,
         choices=choices,
@@ -567,9 +622,7 @@ def _result(
         verdict=verdict,
         single=single,
         exact_values=placing.coef(found),
-        descent_values=descent,
-        trace=() if outcome is None else outcome.trace,
-        interrupted=outcome is not None and outcome.stop == "interrupted",
+        way=way,
     )
 
 

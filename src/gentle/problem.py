@@ -11,26 +11,24 @@ the rows at every call.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from gentle.batch import Batch, Floats
-from gentle.coordinates import Coordinates
-from gentle.engines import Divisible, Engine, fold
+from gentle.coordinates import Coordinates, Seen
+from gentle.engines import Engine, fold
 from gentle.losses import Loss
 from gentle.penalties import Ridge
+from gentle.shuffling import Walkable, shuffled
+from gentle.sketch import Sketch, sketch
 from gentle.statistics import EPSILON, Slope, Triangle, invert_upper, slope, solve_upper, upper
 
-HARDLY_SEEN = (
-    1e-2  # of a column's mean square: less of it in a sample says nothing of its curvature
-)
 BLOCK_COLUMNS = 64  # looked at together for what those before them explain
-SAMPLE_RIDGE = 1e-10  # likewise: keeps the curvature of a sample from being singular
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,14 +103,9 @@ class Quadratic:
     def of(self, target: int) -> Quadratic:
         """The problem of one of the targets."""
         one = slice(target, target + 1)
-        coordinates = replace(
-            self.coordinates,
-            target_centre=self.coordinates.target_centre[one],
-            target_scale=self.coordinates.target_scale[one],
-        )
         return replace(
             self,
-            coordinates=coordinates,
+            coordinates=self.coordinates.of(target),
             rhs=self.rhs[:, one],
             rest=self.rest[one],
             tss=self.tss[one],
@@ -236,69 +229,60 @@ def _placed(triangle: Triangle, *, intercept: bool) -> Triangle:
     """The triangle as it is; without a constant, which would take up a shift, about zero."""
     if intercept:
         return triangle
-    old = triangle.coordinates
-    zeros, zero = np.zeros_like(old.centre), np.zeros_like(old.target_centre)
-    scale, target_scale = (
-        np.hypot(old.centre, old.scale),
-        np.hypot(old.target_centre, old.target_scale),
-    )
-    return triangle.moved(Coordinates(zeros, scale, zero, target_scale, intercept=True))
+    return triangle.moved(replace(triangle.coordinates.about_zero(), intercept=True))
 
 
 @dataclass(frozen=True, eq=False)
 class Streamed:
     """Any loss and a ridge over rows: each question is a fold."""
 
-    rows: Divisible
+    rows: Walkable
     loss: Loss
     penalty: Ridge
     coordinates: Coordinates
     sample: Batch  # some of the rows, for the curvature
+    n_rows: float  # rows as they are read, frequencies not counted
     hessian: Curvature | None = None  # that of all rows, where it is known
     engine: Engine | None = None
 
     def at(self, theta: Floats) -> Point:
-        point = torch.from_numpy(np.array(theta))
-        seen = fold(Slope(point, self.loss, self.coordinates), self.rows, self.engine)
-        value, gradient = self._penalty(point)
-        return Point(seen.value + value, (seen.gradient + gradient).numpy())
+        seen = fold(Slope(theta, self.loss, self.coordinates), self.rows, self.engine)
+        value, gradient = self._penalty(theta)
+        return Point(seen.value + value, seen.gradient + gradient)
 
-    def gradient(self, theta: Tensor, u: Tensor, v: Tensor, mass: Tensor | None) -> Tensor:
-        """The gradient that a few rows show, already in coordinates, (q, k)."""
-        total = float(len(u)) if mass is None else float(mass.sum())
-        return slope(self.loss, theta, u, v, mass)[1] / total + self._penalty(theta)[1]
+    def gradient(self, theta: Floats, seen: Seen) -> Floats:
+        """The gradient that a few rows show, (q, k)."""
+        return slope(self.loss, theta, seen)[1] / seen.total + self._penalty(theta)[1]
+
+    def minibatches(self, size: int, rng: np.random.Generator) -> Iterator[Seen]:
+        """All rows once, so many at a time, in random order; each is gone with the next."""
+        for pool in self.rows.pools(rng):
+            for at in shuffled(len(pool.x), size, rng):
+                yield self.coordinates.see(pool, at)
 
     def curvature(self) -> Curvature:
         """The second-order model of all rows, where it was made; the rules that need it are given it."""
         assert self.hessian is not None
         return self.hessian
 
-    def sampled(self) -> Curvature:
-        """The curvature that the sample shows, with the true one along every single column.
+    @cached_property
+    def sketch(self) -> Sketch:
+        """What the sample says."""
+        return sketch(self.sample, self.coordinates, self.penalty.l2)
 
-        In these coordinates each column has a mean square of one over all rows. One that the sample
-        shows otherwise is scaled to it; one that the sample hardly shows, such as a rare level, is
-        taken to stand alone: it would seem flat, and a step along it would have no bound.
-        """
-        seen = Triangle.zero(self.coordinates).add(self.sample)
-        first = 0 if self.coordinates.intercept else 1
-        q = self.coordinates.width
-        rows = seen.r[:, first : first + q] / np.sqrt(seen.total)
-        square = (rows**2).sum(axis=0)
-        rows /= np.sqrt(np.maximum(square, HARDLY_SEEN))
-        alone = np.diag(np.sqrt(np.clip(1 - square / HARDLY_SEEN, SAMPLE_RIDGE, None)))
-        penalty = _penalty_rows(seen, self.penalty.l2)[:, first : first + q] / np.sqrt(seen.total)
-        return Curvature(upper(np.vstack([rows, penalty, alone])))
+    def misfit(self, theta: Floats, value: float) -> float:
+        """The mean square of the residuals at a point where the objective has this value."""
+        return 2 * (value - self._penalty(theta)[0])
 
-    def _penalty(self, theta: Tensor) -> tuple[float, Tensor]:
+    def _penalty(self, theta: Floats) -> tuple[float, Floats]:
         """Value and gradient of the penalty at theta, in units of the target's scale squared."""
         if not self.penalty.l2:
-            return 0.0, torch.zeros_like(theta)
-        at = theta.detach().requires_grad_()
+            return 0.0, np.zeros_like(theta)
+        at = torch.from_numpy(theta).clone().requires_grad_()
         slopes = at[int(self.coordinates.intercept) :] * torch.from_numpy(self.coordinates.units)
         value = self.penalty.value(slopes) / float(self.coordinates.target_scale[0]) ** 2
         (gradient,) = torch.autograd.grad(value, at)
-        return value.item(), gradient
+        return value.item(), gradient.numpy()
 
 
 def _penalty_rows(triangle: Triangle, l2: float) -> Floats:

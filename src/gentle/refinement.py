@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -42,7 +41,7 @@ class Refinement:
         found = self
         q = len(self.coef.high)
         rows = max(BLOCK_NUMBERS // (q + 1), min(q, BLOCK_ROWS), 1)
-        for block in _blocks(batch, rows):
+        for block in batch.blocks(rows):
             found = found.merge(self._of(block))
         return found
 
@@ -134,17 +133,3 @@ def _target(batch: Batch) -> Doubled:
     """y, (n, k)."""
     y = batch.y.numpy()
     return doubled(y) if batch.y_low is None else Doubled(y, batch.y_low.numpy())
-
-
-def _blocks(batch: Batch, rows: int) -> Iterator[Batch]:
-    for start in range(0, len(batch.x), rows):
-        piece = slice(start, start + rows)
-        yield Batch(
-            batch.x[piece],
-            batch.y[piece],
-            batch.rows[piece],
-            None if batch.weight is None else batch.weight[piece],
-            None if batch.frequency is None else batch.frequency[piece],
-            low=None if batch.low is None else batch.low[piece],
-            y_low=None if batch.y_low is None else batch.y_low[piece],
-        )

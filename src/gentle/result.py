@@ -17,7 +17,7 @@ from gentle.certificate import Certificate
 from gentle.choices import Choices
 from gentle.comparison import Claim, Question, compare
 from gentle.design import Design, Rows, refuse_other_than_numbers
-from gentle.driver import Progress
+from gentle.driver import Progress, Stop
 from gentle.errors import GentleError, listed, near
 from gentle.exact import Exact, Placing
 from gentle.formula import restrictions
@@ -55,6 +55,17 @@ class Predictions:
     high: Floats
 
 
+@dataclass(frozen=True, eq=False)
+class Descent:
+    """Where a descent came, by which way, and why it ended there."""
+
+    values: Floats  # (q,) its coefficients
+    certificate: Certificate
+    trace: tuple[Progress, ...]
+    stop: Stop
+    exact_seconds: float = 0.0  # that the exact answer beside it took
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Fit:
     """A fitted linear model. Vectors are in the order of `names`, the constant first.
@@ -75,11 +86,9 @@ class Fit:
     certificate: Certificate
     verdict: Verdict
     exact_values: Floats  # (q,)
-    descent_values: Floats | None = None  # (q,)
-    trace: tuple[Progress, ...] = ()
+    way: Descent | None = None  # of the descent, where there was one
     held_out: Score | None = None  # on rows that were held out
     single: bool = False  # whether data came as float32
-    interrupted: bool = False
 
     def __post_init__(self) -> None:
         for values in (self.values, self.exact_values, self.descent_values):
@@ -110,6 +119,21 @@ class Fit:
     def descent(self) -> Mapping[str, float] | None:
         """Name -> where the descent ended; None where there was none."""
         return None if self.descent_values is None else self._named(self.descent_values)
+
+    @property
+    def descent_values(self) -> Floats | None:
+        """(q,) where the descent ended; None where there was none."""
+        return None if self.way is None else self.way.values
+
+    @property
+    def trace(self) -> tuple[Progress, ...]:
+        """The way of the descent, from its first to its last point; empty where there was none."""
+        return () if self.way is None else self.way.trace
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the descent was ended by Ctrl-C."""
+        return self.way is not None and self.way.stop == "interrupted"
 
     @property
     def difference(self) -> Mapping[str, float]:

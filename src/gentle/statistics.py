@@ -6,7 +6,6 @@ Streaming, parts and workers follow from those two methods.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,10 +16,11 @@ import torch
 from scipy.linalg.lapack import dtrtri, dtrtrs
 from torch import Tensor
 
-from gentle.batch import BATCH_NUMBERS, Batch, Floats, Integers
-from gentle.coordinates import Coordinates
+from gentle.batch import BLOCK_NUMBERS, Batch, Floats, Integers, scratch, together
+from gentle.coordinates import Coordinates, Seen
 from gentle.errors import GentleError
 from gentle.losses import Loss
+from gentle.sparse import is_sparse, unwrapped
 
 EPSILON = float(np.finfo(np.float64).eps)
 SAFE = 1e75  # squares of numbers within 1/SAFE and SAFE neither overflow nor vanish in sums
@@ -191,12 +191,8 @@ class Moments:
     @cached_property
     def coordinates(self) -> Coordinates:
         """About the means, in units of the spreads; a column that does not vary keeps its unit."""
-        centre = self.shift + self.first / self.total / self.unit
-        spread = np.sqrt(np.clip(np.diag(self.centred), 0, None) / self.total)
-        flat = spread <= EPSILON * np.abs(centre * self.unit)
-        scale = np.where(flat, 1.0, spread) / self.unit
-        p = len(centre) - self.n_targets
-        return Coordinates(centre[:p], scale[:p], centre[p:], scale[p:], intercept=True)
+        squares = np.diag(self.centred) / self.total
+        return _standard(self.shift, self.unit, self.first / self.total, squares, self.n_targets)
 
     @property
     def growth(self) -> float:
@@ -245,7 +241,7 @@ class Moments:
     def _products(self, x: Floats, y: Floats, mass: Floats | None) -> Floats:
         """[z 1]'[z 1] of rows, shifted, in units and weighted, (p + k + 1, p + k + 1)."""
         p, q = x.shape[1], len(self.shift)
-        z = _scratch(len(x), q + 1)
+        z = scratch(len(x), q + 1)
         with np.errstate(over="ignore"):
             np.subtract(x, self.shift[:p], out=z[:, :p])
             np.subtract(y, self.shift[p:], out=z[:, p:q])
@@ -258,21 +254,137 @@ class Moments:
 
     def _around(self, x: Floats, y: Floats, mass: Floats | None) -> Moments:
         """The zero, shifted to the middle of the first rows seen."""
-        z = np.concatenate([x, y], axis=1)
-        with np.errstate(over="ignore", invalid="ignore"):
-            shift = np.average(z, axis=0, weights=mass)
-            shift = np.where(np.isfinite(shift), shift, z[0])
-            largest = np.abs(z - shift).max(axis=0)
-        extreme = (largest > SAFE) | ((largest < 1 / SAFE) & (largest > 0))
-        exponent = np.where(extreme, -np.frexp(largest)[1], 0)
-        q = z.shape[1]
-        return Moments(
-            shift=shift,
-            unit=np.ldexp(1.0, np.clip(exponent, -1000, 1000)),
-            first=np.zeros(q),
-            second=np.zeros((q, q)),
-            n_targets=y.shape[1],
+        shift, unit = _middle(np.concatenate([x, y], axis=1), mass)
+        q = len(shift)
+        zeros, squares = np.zeros(q), np.zeros((q, q))
+        return Moments(shift=shift, unit=unit, first=zeros, second=squares, n_targets=y.shape[1])
+
+
+@dataclass(frozen=True, eq=False)
+class Spread:
+    """Counts, sums and squares of z = [x y], shifted by a point inside the data: O(p) numbers.
+
+    With shift c, unit e and mass w as in `Moments`: first = sum w (z - c) e, second = sum w ((z - c) e)^2.
+    The zeros of sparse columns are shifted too, without being written out: their shift is zero.
+    """
+
+    n_rows: float = 0.0
+    total: float = 0.0
+    shift: Floats = field(default_factory=lambda: np.empty(0))  # (p + k,)
+    unit: Floats = field(default_factory=lambda: np.empty(0))  # (p + k,)
+    first: Floats = field(default_factory=lambda: np.empty(0))  # (p + k,)
+    second: Floats = field(default_factory=lambda: np.empty(0))  # (p + k,)
+    n_targets: int = 1
+
+    def add(self, batch: Batch) -> Spread:
+        found = self
+        for block in batch.blocks(block_rows(batch.x)):
+            found = found._with(block)
+        return found
+
+    def merge(self, other: Spread) -> Spread:
+        if not self.total or not other.total:
+            return self if self.total else other
+        d = (other.shift - self.shift) * self.unit
+        change = self.unit / other.unit
+        first, second = other.first * change, other.second * change**2
+        return replace(
+            self,
+            n_rows=self.n_rows + other.n_rows,
+            total=self.total + other.total,
+            first=self.first + first + other.total * d,
+            second=self.second + second + d * (2 * first + other.total * d),
         )
+
+    def of(self, target: int) -> Spread:
+        """That of x and one of the targets."""
+        p = len(self.shift) - self.n_targets
+        kept = [*range(p), p + target]
+        parts = {name: getattr(self, name)[kept] for name in ("shift", "unit", "first", "second")}
+        return replace(self, n_targets=1, **parts)
+
+    @cached_property
+    def coordinates(self) -> Coordinates:
+        """About the means, in units of the spreads; a column that does not vary keeps its unit."""
+        mean = self.first / self.total
+        squares = self.second / self.total - mean**2
+        return _standard(self.shift, self.unit, mean, squares, self.n_targets)
+
+    def _with(self, batch: Batch) -> Spread:
+        if not len(batch.x):
+            return self
+        y, mass = batch.y.numpy(), None if batch.mass is None else batch.mass.numpy()
+        start = self if self.total else _spread_around(batch, mass)
+        w = np.ones(len(y)) if mass is None else mass
+        p = batch.x.shape[1]
+        of_x = _sums(batch.x, start.shift[:p], start.unit[:p], w)
+        of_y = _sums(batch.y, start.shift[p:], start.unit[p:], w)
+        first, second = (np.concatenate(parts) for parts in zip(of_x, of_y, strict=True))
+        return replace(
+            start,
+            n_rows=start.n_rows + batch.n_rows,
+            total=start.total + float(w.sum()),
+            first=start.first + first,
+            second=start.second + second,
+        )
+
+
+def _spread_around(batch: Batch, mass: Floats | None) -> Spread:
+    """The zero, shifted to the middle of the first rows seen; sparse columns stay where they are."""
+    shift, unit = _middle(batch.y.numpy(), mass)
+    if is_sparse(batch.x):
+        largest = abs(unwrapped(batch.x)).max(axis=0).toarray().ravel()
+        of_x = (np.zeros(len(largest)), _units(largest))
+    else:
+        of_x = _middle(batch.x.numpy(), mass)
+    zeros = np.zeros(batch.x.shape[1] + len(shift))
+    return Spread(
+        shift=np.concatenate([of_x[0], shift]),
+        unit=np.concatenate([of_x[1], unit]),
+        first=zeros,
+        second=zeros,
+        n_targets=len(shift),
+    )
+
+
+def _sums(x: Tensor, shift: Floats, unit: Floats, w: Floats) -> tuple[Floats, Floats]:
+    """sum w (x - shift) unit and the same of its squares, (p,) each."""
+    if is_sparse(x):
+        rows = unwrapped(x)
+        return np.asarray(rows.T @ w) * unit, np.asarray(rows.power(2).T @ w) * unit**2
+    z = scratch(*x.shape)
+    with np.errstate(over="ignore"):
+        np.subtract(x.numpy(), shift, out=z)
+    if (unit != 1).any():
+        z *= unit
+    return w @ z, np.einsum("i,ij,ij->j", w, z, z)
+
+
+def _middle(z: Floats, mass: Floats | None) -> tuple[Floats, Floats]:
+    """A point among rows z (n, m) to shift them by, and units to bring them to, (m,) each."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        shift = np.average(z, axis=0, weights=mass)
+        shift = np.where(np.isfinite(shift), shift, z[0])
+        return np.asarray(shift), _units(np.abs(z - shift).max(axis=0))
+
+
+def _units(largest: Floats) -> Floats:
+    """Powers of two, one unless the numbers are extreme, that keep their squares within float64."""
+    extreme = (largest > SAFE) | ((largest < 1 / SAFE) & (largest > 0))
+    exponent = np.where(extreme, -np.frexp(largest)[1], 0)
+    return np.asarray(np.ldexp(1.0, np.clip(exponent, -1000, 1000)))
+
+
+def _standard(
+    shift: Floats, unit: Floats, mean: Floats, squares: Floats, n_targets: int
+) -> Coordinates:
+    """About the means, in units of the spreads, of columns with such means and variances, shifted."""
+    centre = shift + mean / unit
+    spread = np.sqrt(np.clip(squares, 0, None))
+    flat = spread <= EPSILON * np.abs(centre * unit)
+    scale = np.where(flat, 1.0, spread) / unit
+    p = len(centre) - n_targets
+    return Coordinates(centre[:p], scale[:p], centre[p:], scale[p:], intercept=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -350,14 +462,8 @@ class Triangle:
     def of(self, target: int) -> Triangle:
         """The triangle of x and one of the targets."""
         p = len(self.coordinates.scale)
-        one = slice(target, target + 1)
-        coordinates = replace(
-            self.coordinates,
-            target_centre=self.coordinates.target_centre[one],
-            target_scale=self.coordinates.target_scale[one],
-        )
         r = upper(self.r[:, [*range(p + 1), p + 1 + target]])
-        return replace(self, coordinates=coordinates, r=r)
+        return replace(self, coordinates=self.coordinates.of(target), r=r)
 
     def moved(self, coordinates: Coordinates) -> Triangle:
         """The triangle of the same rows in other coordinates."""
@@ -373,18 +479,19 @@ class Triangle:
 class Slope:
     """Value and gradient of the mean loss at theta, in `coordinates`: sums, divided at the end."""
 
-    theta: Tensor  # (q, k)
+    theta: Floats  # (q, k)
     loss: Loss
     coordinates: Coordinates
     total: float = 0.0
     value_sum: float = 0.0
-    gradient_sum: Tensor | None = None  # (q, k)
+    gradient_sum: Floats | None = None  # (q, k)
 
     def add(self, batch: Batch) -> Slope:
-        u, v = self.coordinates.apply(batch)
-        value, gradient = slope(self.loss, self.theta, u, v, batch.mass)
-        total = float(len(u)) if batch.mass is None else float(batch.mass.sum())
-        return self._plus(total, value.item(), gradient)
+        found = self
+        for block in batch.blocks(block_rows(batch.x)):
+            seen = self.coordinates.see(block)
+            found = found._plus(seen.total, *slope(self.loss, self.theta, seen))
+        return found
 
     def merge(self, other: Slope) -> Slope:
         return self._plus(other.total, other.value_sum, other.gradient_sum)
@@ -394,12 +501,12 @@ class Slope:
         return self.value_sum / self.total
 
     @property
-    def gradient(self) -> Tensor:
+    def gradient(self) -> Floats:
         """(q, k)"""
         assert self.gradient_sum is not None
         return self.gradient_sum / self.total
 
-    def _plus(self, total: float, value: float, gradient: Tensor | None) -> Slope:
+    def _plus(self, total: float, value: float, gradient: Floats | None) -> Slope:
         if self.gradient_sum is not None and gradient is not None:
             gradient = self.gradient_sum + gradient
         return replace(
@@ -426,7 +533,7 @@ class Sample:
         keys = _hash(batch.rows, self.seed)
         furthest = self.keys[-1] if len(self.keys) == self.size else np.iinfo(np.int64).max
         near = np.flatnonzero(keys < furthest)
-        return self._joined(keys[near], _taken(batch, near)) if len(near) else self
+        return self._joined(keys[near], batch.taken(near)) if len(near) else self
 
     def merge(self, other: Sample) -> Sample:
         return self if other.batch is None else self._joined(other.keys, other.batch)
@@ -434,9 +541,9 @@ class Sample:
     def _joined(self, keys: Integers, batch: Batch) -> Sample:
         if self.batch is not None:
             keys = np.concatenate([self.keys, keys])
-            batch = _together(self.batch, batch)
+            batch = together([self.batch, batch])
         order = np.argsort(keys, kind="stable")[: self.size]
-        return replace(self, keys=keys[order], batch=_taken(batch, order))
+        return replace(self, keys=keys[order], batch=batch.taken(order))
 
 
 @dataclass(frozen=True, eq=False)
@@ -507,6 +614,32 @@ class Opening:
         return Opening(self.tally.merge(other.tally), merged(self.sums, other.sums), sample)
 
 
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """What a descent learns before its first step, in one reading and O(p) memory beside the sample."""
+
+    tally: Tally
+    spread: Spread
+    sample: Sample
+
+    def add(self, batch: Batch) -> Survey:
+        return Survey(self.tally.add(batch), self.spread.add(batch), self.sample.add(batch))
+
+    def merge(self, other: Survey) -> Survey:
+        return Survey(
+            self.tally.merge(other.tally),
+            self.spread.merge(other.spread),
+            self.sample.merge(other.sample),
+        )
+
+    def of(self, target: int) -> Survey:
+        """The survey of x and one of the targets."""
+        if self.spread.n_targets == 1 or self.sample.batch is None:
+            return self
+        sample = replace(self.sample, batch=self.sample.batch.only(target))
+        return replace(self, spread=self.spread.of(target), sample=sample)
+
+
 def merged(one: Moments | Triangle, two: Moments | Triangle) -> Moments | Triangle:
     """The sums of the rows of both; of two kinds they become a triangle."""
     if isinstance(one, Moments) and isinstance(two, Moments):
@@ -527,35 +660,23 @@ def subtracted(one: Moments | Triangle, two: Moments | Triangle) -> Moments:
     return one.subtract(two)
 
 
-def slope(
-    loss: Loss, theta: Tensor, u: Tensor, v: Tensor, mass: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """Sum over rows of mass times loss, and its gradient in theta: a scalar and (q, k)."""
-    at = theta.detach().requires_grad_()
-    losses = loss.value(u @ at, v)
-    value = losses.sum() if mass is None else (mass @ losses).sum()
-    (gradient,) = torch.autograd.grad(value, at)
-    return value.detach(), gradient
+def slope(loss: Loss, theta: Floats, seen: Seen) -> tuple[float, Floats]:
+    """Sum over rows of mass times loss, and its gradient in theta: a number and (q, k)."""
+    eta = torch.from_numpy(seen.times(theta))
+    value, derivative = loss.value(eta, seen.v), loss.derivative(eta, seen.v)
+    if seen.mass is not None:
+        value, derivative = value * seen.mass[:, None], derivative * seen.mass[:, None]
+    return float(value.sum()), seen.adjoint(derivative.numpy())
+
+
+def block_rows(x: Tensor) -> int:
+    """How many rows to work on at a time; sparse ones are worked on all at once."""
+    return max(1, len(x) if is_sparse(x) else BLOCK_NUMBERS // max(1, x.shape[1]))
 
 
 def upper(rows: Floats) -> Floats:
     """R upper triangular with R'R = rows'rows, by Householder QR."""
     return np.asarray(np.linalg.qr(rows, mode="r"))
-
-
-def _scratch(rows: int, columns: int) -> Floats:
-    """Memory to work in, (rows, columns), which the next call in this thread takes again.
-
-    Fresh pages cost more than the arithmetic that is done in them.
-    """
-    size = rows * columns
-    held: Floats | None = getattr(_SCRATCH, "held", None)
-    if held is None or not size <= held.size <= 4 * max(size, BATCH_NUMBERS):
-        held = _SCRATCH.held = np.empty(size)
-    return held[:size].reshape(rows, columns)
-
-
-_SCRATCH = threading.local()
 
 
 def _around(batch: Batch) -> Coordinates:
@@ -633,30 +754,3 @@ def _hash(rows: Integers, seed: int) -> Integers:
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return ((z ^ (z >> np.uint64(31))) >> np.uint64(1)).astype(np.int64)
-
-
-def _taken(batch: Batch, at: Integers) -> Batch:
-    """The rows of a batch at these places, as a copy."""
-    index = torch.from_numpy(at)
-    return Batch(
-        batch.x[index],
-        batch.y[index],
-        batch.rows[at],
-        None if batch.weight is None else batch.weight[index],
-        None if batch.frequency is None else batch.frequency[index],
-    )
-
-
-def _together(one: Batch, two: Batch) -> Batch:
-    """The rows of both, one after the other."""
-
-    def joined(a: Tensor | None, b: Tensor | None) -> Tensor | None:
-        return None if a is None or b is None else torch.cat([a, b])
-
-    return Batch(
-        torch.cat([one.x, two.x]),
-        torch.cat([one.y, two.y]),
-        np.concatenate([one.rows, two.rows]),
-        joined(one.weight, two.weight),
-        joined(one.frequency, two.frequency),
-    )

@@ -76,7 +76,7 @@ def test_an_array_has_one_column_for_each_role():
 
 def test_a_fit_cannot_be_written_to():
     found = gentle.fit(SMALL, target="t", solver="sgd")
-    for values in (found.values, found.vcov, found.certificate.distance, found.trace[0].theta):
+    for values in (found.values, found.vcov, found.certificate.distance, found.trace[0].coef):
         with pytest.raises(ValueError, match="read-only"):
             values[...] = 0
     with pytest.raises(TypeError):

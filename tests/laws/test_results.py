@@ -22,6 +22,7 @@ from gentle.errors import (
     PrecisionWarning,
     RankWarning,
 )
+from gentle.statistics import EPSILON
 
 N = 60
 NAMES = ["a_b", "50%", "x & y", "p|q", "$#{~}^\\", "[kg]", "*s", "`code`", "naïve ~ 価格"]
@@ -165,8 +166,9 @@ def test_differences_are_in_the_unit_of_the_certificate(frame):
     assert "differences are in classical standard errors" in found.summary()
     classical = gentle.fit(frame, "y ~ a + b", solver="sgd")
     assert dict(found.difference) == pytest.approx(dict(classical.difference), rel=1e-9)
-    for name, apart in found.difference.items():
-        assert abs(apart) <= found.certificate.in_se * (1 + 1e-9), name
+    shown = EPSILON * np.abs(found.exact_values) / found.certificate.yardstick  # is rounded
+    for (name, apart), rounded in zip(found.difference.items(), shown, strict=True):
+        assert abs(apart) <= found.certificate.in_se * (1 + 1e-9) + rounded, name
 
 
 def test_targets_may_be_columns_of_an_array_or_of_a_frame(frame):

@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
 
 from gentle.batch import Batch
 from gentle.coordinates import Coordinates
@@ -20,12 +21,15 @@ from gentle.doubled import Doubled
 from gentle.errors import GentleError
 from gentle.losses import Squared
 from gentle.refinement import Refinement, orthonormal
+from gentle.sparse import wrapped
 from gentle.statistics import (
     Moments,
     Opening,
     Sample,
     Score,
     Slope,
+    Spread,
+    Survey,
     Tally,
     Triangle,
     merged,
@@ -128,7 +132,7 @@ def refinement_numbers(it):
 
 
 def slope_numbers(it):
-    gradient = np.zeros(P + 1) if it.gradient_sum is None else it.gradient_sum.numpy().ravel()
+    gradient = np.zeros(P + 1) if it.gradient_sum is None else it.gradient_sum.ravel()
     return np.concatenate([[it.total, it.value_sum], gradient])
 
 
@@ -153,6 +157,20 @@ def opening_numbers(it):
     return np.concatenate(parts)
 
 
+def spread_numbers(it):
+    """Without the shift, as for moments."""
+    if not it.total:
+        return np.zeros(2 + 2 * (P + 1))
+    offset = it.first / it.total
+    centred = (it.second - it.first * offset) / it.unit**2
+    return np.concatenate([[it.n_rows, it.total], it.shift + offset / it.unit, centred])
+
+
+def survey_numbers(it):
+    parts = [tally_numbers(it.tally), spread_numbers(it.spread), sample_numbers(it.sample)]
+    return np.concatenate(parts)
+
+
 def opening_by_qr_numbers(it):
     assert it.sample is None
     return np.concatenate([tally_numbers(it.tally), unplaced_numbers(it.sums)])
@@ -168,13 +186,13 @@ KINDS = {
         refinement_numbers,
     ),
     "slope": (
-        lambda: Slope(
-            torch.tensor([[0.5], [1.0], [-1.0], [0.25]]).double(), Squared(), COORDINATES
-        ),
+        lambda: Slope(np.array([[0.5], [1.0], [-1.0], [0.25]]), Squared(), COORDINATES),
         slope_numbers,
     ),
     "sample": (lambda: Sample(7, seed=3), sample_numbers),
     "score": (lambda: Score(np.array([1.0, -0.5, 1.5]), 0.3), score_numbers),
+    "spread": (lambda: Spread(), spread_numbers),
+    "survey": (lambda: Survey(Tally(), Spread(), Sample(7)), survey_numbers),
     "opening": (lambda: Opening(Tally(), Moments(), Sample(7)), opening_numbers),
     "opening by qr": (lambda: Opening(Tally(), Triangle.unplaced()), opening_by_qr_numbers),
 }
@@ -262,7 +280,7 @@ def test_adding_leaves_the_old_one_and_the_batch_as_they_were(kind, mass):
 
 
 @pytest.mark.parametrize(
-    "kind", sorted(set(KINDS) - {"tally", "sample", "opening", "opening by qr"})
+    "kind", sorted(set(KINDS) - {"tally", "sample", "survey", "opening", "opening by qr"})
 )
 def test_a_frequency_is_so_many_rows(kind):
     zero, numbers = KINDS[kind]
@@ -593,11 +611,11 @@ def test_slope_is_the_mean_loss_and_its_gradient(mass):
     seen = zero().add(batch)
     u, v = COORDINATES.apply(batch)
     w = torch.ones(64).double() if batch.mass is None else batch.mass
-    residual = u @ seen.theta - v
+    residual = u @ torch.from_numpy(seen.theta) - v
     value = float((w[:, None] * residual.square()).sum() / (2 * w.sum()))
     gradient = u.T @ (w[:, None] * residual) / w.sum()
     assert seen.value == pytest.approx(value, rel=1e-12)
-    np.testing.assert_allclose(seen.gradient.numpy(), gradient.numpy(), rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(seen.gradient, gradient.numpy(), rtol=1e-10, atol=1e-12)
 
 
 @masses
@@ -612,3 +630,34 @@ def test_score_is_the_mean_squared_error_and_r2(mass):
     assert seen.mse == pytest.approx(np.average(residual**2, weights=w), rel=1e-12)
     r2 = 1 - (w @ residual**2) / (w @ (y - mean) ** 2)
     assert seen.r2 == pytest.approx(r2, rel=1e-10)
+
+
+@masses
+def test_sparse_rows_are_seen_as_dense_ones(mass):
+    batch = make(np.random.default_rng(13), 80, mass)
+    x = torch.where(batch.x > 0.3, batch.x, 0.0)
+    dense = replace(batch, x=x)
+    sparse = replace(batch, x=wrapped(csr_array(x.numpy())))
+    one, two = (sparse.taken(slice(*at)) for at in ((0, 33), (33, 80)))
+    for kind in ("spread", "slope"):
+        zero, numbers = KINDS[kind]
+        whole = zero().add(sparse)
+        close(numbers(whole), numbers(zero().add(dense)))
+        close(numbers(zero().add(one).merge(zero().add(two))), numbers(whole))
+    some = Sample(7).add(one).merge(Sample(7).add(two)).batch
+    np.testing.assert_array_equal(some.x.to_dense(), Sample(7).add(dense).batch.x)
+    d = np.random.default_rng(14).normal(size=(80, 2))
+    theta = np.random.default_rng(15).normal(size=(P + 1, 2))
+    weights = np.arange(1.0, P + 2)
+    at = np.array([5, 3, 70, 71])
+    for rows in (None, at):
+        pair = [COORDINATES.see(it, rows) for it in (sparse, dense)]
+        chosen = d if rows is None else d[rows]
+        for ask in (
+            lambda seen: seen.times(theta),
+            lambda seen, chosen=chosen: seen.adjoint(chosen),
+            lambda seen: seen.squares(weights),
+            lambda seen: seen.written_out(),
+        ):
+            one, two = map(ask, pair)
+            np.testing.assert_allclose(one, two, rtol=1e-10, atol=1e-10)

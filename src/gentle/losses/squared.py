@@ -14,5 +14,8 @@ class Squared:
     def value(self, eta: Tensor, y: Tensor) -> Tensor:
         return (y - eta).square() / 2
 
+    def derivative(self, eta: Tensor, y: Tensor) -> Tensor:
+        return eta - y
+
     def mean(self, eta: Tensor) -> Tensor:
         return eta

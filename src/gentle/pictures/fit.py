@@ -55,9 +55,10 @@ class FitPictures:
         if not trace:
             raise GentleError("this fit has no descent to draw: fit with solver='sgd'")
         figure, axes = blank()
+        known = [step for step in trace if step.within is not None]
         axes.plot(
-            [step.passes for step in trace],
-            [step.within for step in trace],
+            [step.passes for step in known],
+            [step.within or 0.0 for step in known],
             color=MODEL,
             marker="o",
             markersize=4,

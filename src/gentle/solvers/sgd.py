@@ -10,14 +10,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from gentle.batch import Batch, Floats
-from gentle.problem import Curvature, Point, Streamed
+from gentle.batch import BLOCK_NUMBERS, Floats
+from gentle.coordinates import Seen
+from gentle.problem import Point, Streamed
+from gentle.sketch import Preconditioner
 from gentle.solvers.state import State
-from gentle.statistics import solve_upper
 
+LEAST_ROWS = 256  # in a minibatch
+STEPS = 500  # of a pass, where that leaves minibatches that fit a core's cache
+LOOKS = 4  # states that a stochastic pass yields on its way
 FAR = 8.0  # lengths of a direction beyond which a second look is worth its pass
 MEMORY = 32  # directions that a new one is made conjugate to: rounding undoes fewer
 WORSE_THAN_THE_MEAN = 1.0  # the objective of predicting the mean is 1/2 in these coordinates
@@ -27,113 +29,112 @@ WORSE_THAN_THE_MEAN = 1.0  # the objective of predicting the mean is 1/2 in thes
 class SGD:
     """Averaged minibatch descent, then preconditioned conjugate gradients over whole passes.
 
-    1. P = R'R, the curvature of a sample of the rows.
+    1. P, the curvature of a sample of the rows, and the minimiser for the sample as a start.
     2. One pass in shuffled minibatches, theta <- theta - step P^-1 g, with a constant step; the
        average of the path lands within about a standard error (Polyak and Juditsky 1992).
     3. Whole passes: d = -P^-1 g, made conjugate to the directions before it (Hestenes and Stiefel
        1952). The gradient at theta + d gives, on a quadratic, the minimum along d and the gradient
        there without another pass.
 
-    Not for a loss that is not quadratic (step 3 would need a line search).
+    A state that is settled goes on with 3. Not for a loss that is not quadratic (step 3 would need a
+    line search).
     """
 
-    batch_size: int = 256
+    batch_size: int | None = None
     seed: int = 0
 
     def steps(self, problem: Streamed, state: State) -> Iterator[State]:
-        curvature = problem.sampled()
-        theta = self._averaged_pass(problem, curvature, state.theta)
-        landed = State(theta, state.passes + 1)
-        yield landed
-        yield from _conjugate(problem, curvature, landed, state.theta)
+        landed = state
+        if not state.settled:
+            for landed in self._averaged_pass(problem, state):
+                yield landed
+        yield from _conjugate(problem, landed)
 
-    def _averaged_pass(self, problem: Streamed, curvature: Curvature, start: Floats) -> Floats:
+    def _averaged_pass(self, problem: Streamed, state: State) -> Iterator[State]:
         """The average of one stochastic path; later points weigh more (Shamir and Zhang 2013)."""
-        inverse = torch.from_numpy(curvature.solve(np.eye(len(start))))
-        step = _stable_step(problem, curvature, self.batch_size)
-        shuffle = torch.Generator().manual_seed(self.seed)
-        theta = torch.from_numpy(start.copy())
-        average = theta.clone()
-        count = 0
-        for batch in problem.rows.split(1)[0]:
-            for u, v, mass in _minibatches(problem, batch, self.batch_size, shuffle):
-                gradient = problem.gradient(theta, u, v, mass)
-                direction = inverse @ gradient
-                theta = theta - _bounded(step, gradient, direction, u, mass) * direction
-                count += 1
-                average += (theta - average) * (2 / (count + 1))
-        return average.numpy()
+        rng = np.random.default_rng(self.seed)
+        preconditioner = problem.sketch.preconditioner
+        theta = average = state.theta
+        n_rows = float(problem.n_rows)
+        size = self.batch_size or _minibatch(n_rows, len(theta))
+        step = _stable_step(problem.sketch.largest, size)
+        seen_rows = looks = 0
+        for count, seen in enumerate(problem.minibatches(size, rng), 1):
+            gradient = problem.gradient(theta, seen)
+            direction = preconditioner.solve(gradient)
+            theta = theta - _bounded(step, gradient, direction, seen) * direction
+            average = average + (theta - average) * (2 / (count + 1))
+            seen_rows += len(seen.v)
+            if LOOKS * seen_rows >= (looks + 1) * n_rows and seen_rows < n_rows:
+                looks = int(LOOKS * seen_rows / n_rows)
+                yield State(average, state.passes + seen_rows / n_rows)
+        yield State(average, state.passes + 1, settled=True)
 
 
-def _minibatches(
-    problem: Streamed, batch: Batch, size: int, shuffle: torch.Generator
-) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
-    """(u, v, mass) of the rows of a batch in shuffled handfuls."""
-    if not len(batch.x):
-        return  # a split of nothing is one piece, of no rows
-    u, v = problem.coordinates.apply(batch)
-    for rows in torch.randperm(len(u), generator=shuffle).split(size):
-        mass = None if batch.mass is None else batch.mass[rows]
-        yield u[rows], v[rows], mass
+def _minibatch(n_rows: float, q: int) -> int:
+    """How many rows: so many that a step along P^-1 g is a long one, and that steps are not too many."""
+    least = max(LEAST_ROWS, 2 * q)
+    return int(max(least, min(n_rows / STEPS, BLOCK_NUMBERS / q)))
 
 
-def _stable_step(problem: Streamed, curvature: Curvature, size: int) -> float:
+def _stable_step(largest: float, size: int) -> float:
     """Half the largest step at which minibatches of this size contract in the mean square.
 
     With w the rows in coordinates of curvature one and B rows at a time that is 2 over the largest
     eigenvalue of (1 - 1/B) I + E[|w|^2 w w'] / B, as the sample shows it (Defossez and Bach 2015).
     Weights are left aside: `_bounded` answers for them.
     """
-    u, _ = problem.coordinates.apply(problem.sample)
-    w = solve_upper(curvature.r, u.numpy().T, transposed=True).T  # (m, q)
-    fourth = w.T @ (w * (w**2).sum(axis=1, keepdims=True)) / len(w)
-    largest = float(np.linalg.eigvalsh(fourth)[-1]) if len(fourth) else 0.0
     return 1 / (1 + (largest - 1) / size) if largest > 1 else 1.0
 
 
-def _bounded(
-    step: float, gradient: Tensor, direction: Tensor, u: Tensor, mass: Tensor | None
-) -> float:
+def _bounded(step: float, gradient: Floats, direction: Floats, seen: Seen) -> float:
     """The step, but never past the least loss of this minibatch along its direction.
 
     With that bound a step cannot increase the distance to a solution of the minibatch, however far
     out its rows lie (normalised least mean squares, Nagumo and Noda 1967).
     """
-    moved = (u @ direction).square()
-    bend = moved.mean() if mass is None else (mass @ moved).sum() / mass.sum()
-    fall = (gradient * direction).sum()
-    return min(step, float(fall / bend)) if bend > 0 else 0.0
+    moved = (seen.times(direction) ** 2).sum(axis=1)
+    bend = float(moved.sum() if seen.mass is None else seen.mass.numpy() @ moved) / seen.total
+    fall = float((gradient * direction).sum())
+    return min(step, fall / bend) if bend > 0 else 0.0
 
 
-def _conjugate(
-    problem: Streamed, curvature: Curvature, landed: State, start: Floats
-) -> Iterator[State]:
+def _conjugate(problem: Streamed, landed: State) -> Iterator[State]:
     """Preconditioned conjugate directions, a pass a step; see 3. above."""
+    preconditioner = problem.sketch.preconditioner
     theta, passes = landed.theta, landed.passes + 1
     point = problem.at(theta)
     if not point.value <= WORSE_THAN_THE_MEAN:  # an outlier has thrown the stochastic pass
-        theta, passes = start, passes + 1
+        theta, passes = np.zeros_like(theta), passes + 1
         point = problem.at(theta)
-    yield State(theta, passes, point.value)
+    yield State(theta, passes, point.value, point.gradient, settled=True)
     before: list[tuple[Floats, Floats]] = []  # directions d of length d'Hd = 1, with their Hd
     while True:
-        direction = -curvature.solve(point.gradient)
-        for d, hd in before:
-            direction -= float((direction * hd).sum()) * d
+        direction = -_conjugated(point.gradient, preconditioner, before)
         bent, bend, fall = _look_along(problem, theta, point, direction)
         if fall > FAR * bend > 0:  # too short a look: rounding stands out in the difference
             direction, passes = direction * (fall / bend), passes + 1
             bent, bend, fall = _look_along(problem, theta, point, direction)
         if bend <= 0 or fall <= 0:  # rounding has eaten the recurrence: look again, start afresh
             point, before, passes = problem.at(theta), [], passes + 2
-            yield State(theta, passes, point.value)
+            yield State(theta, passes, point.value, point.gradient, settled=True)
             continue
         length = fall / bend
         theta, passes = theta + length * direction, passes + 1
         value = point.value - length * fall / 2
         point = Point(value, point.gradient + length * bent)
-        yield State(theta, passes, value)
+        yield State(theta, passes, value, point.gradient, settled=True)
         before = [*before, (direction / bend**0.5, bent / bend**0.5)][-MEMORY:]
+
+
+def _conjugated(
+    gradient: Floats, preconditioner: Preconditioner, before: list[tuple[Floats, Floats]]
+) -> Floats:
+    """P^-1 g without what lies along directions that were walked."""
+    direction = preconditioner.solve(gradient)
+    for d, hd in before:
+        direction = direction - float((direction * hd).sum()) * d
+    return direction
 
 
 def _look_along(

@@ -19,6 +19,8 @@ class State:
     theta: Floats  # (q, k)
     passes: float = 0.0  # readings of the rows that it took to get here
     value: float | None = None  # the objective at theta, where the solver has seen it
+    gradient: Floats | None = None  # (q, k) likewise
+    settled: bool = False  # whether the stochastic passes have done their work
 
 
 class Solver(Protocol[P_contra]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,7 @@ class Arrays:
     finite: bool = False  # whether x is known to hold no NaN and no infinity
     start: int = 0  # where the first row stands in the whole
     name: str = "the arrays"
+    seeks: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.x.ndim != 2:

@@ -11,6 +11,7 @@ import polars as pl
 from gentle.errors import GentleError, listed
 from gentle.sources.source import is_number
 
+SEEKS = False  # where a row stands is known when all before it have been read
 MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL"]  # texts that stand for a missing value
 
 

@@ -29,6 +29,10 @@ class File:
     def name(self) -> str:
         return self.path.name
 
+    @property
+    def seeks(self) -> bool:
+        return bool(READERS[self.path.suffix.lower()].SEEKS)
+
     def schema(self) -> Schema:
         return self.table.collect_schema()
 

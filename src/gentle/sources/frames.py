@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import polars as pl
 
@@ -17,6 +18,7 @@ class Frame:
     frame: pl.DataFrame
     name: str = "the frame"
     start: int = 0  # where the first row stands in the whole
+    seeks: ClassVar[bool] = True
 
     def schema(self) -> Schema:
         return self.frame.schema

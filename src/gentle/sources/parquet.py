@@ -8,6 +8,8 @@ import polars as pl
 
 from gentle.errors import GentleError
 
+SEEKS = True  # a file knows where its groups of rows stand
+
 
 def read(path: Path) -> pl.DataFrame:
     """The whole file as a frame."""

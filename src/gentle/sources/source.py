@@ -42,6 +42,10 @@ class Source(Protocol):
     def start(self) -> int:
         """Where its first row stands in the whole, from 0: a part knows its place."""
 
+    @property
+    def seeks(self) -> bool:
+        """Whether a part can be read without reading what stands before it."""
+
     def schema(self) -> Schema:
         """Names and types of the columns."""
 

@@ -28,6 +28,10 @@ class Subset:
     def start(self) -> int:
         return self.source.start
 
+    @property
+    def seeks(self) -> bool:
+        return self.source.seeks
+
     def schema(self) -> Schema:
         return self.source.schema()
 

@@ -1,0 +1,107 @@
+"""Approach: a descent that knows the curvature of a sample alone, and its confirmation.
+
+It never forms the cross-products of all rows, so it goes where those are out of reach. What it stops on
+is an estimate. Where the exact answer is at hand afterwards, its certificate confirms the stop, or the
+descent goes on until it does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from gentle.certificate import Certificate, Estimate, certify, estimate
+from gentle.coordinates import Coordinates
+from gentle.driver import Limits, Outcome, Progress, Stop, drive
+from gentle.engines import Divisible, fold
+from gentle.exact import Exact
+from gentle.losses import Squared
+from gentle.penalties import Ridge
+from gentle.problem import Streamed
+from gentle.shuffling import Walkable
+from gentle.sketch import DENSE_COLUMNS
+from gentle.solvers import Solver, State
+from gentle.statistics import Sample, Spread, Survey, Tally
+
+SAMPLE_ROWS = 4_096  # at least so many, for the curvature that a descent walks by
+SAMPLE_ROWS_PER_COLUMN = 16
+CONFIRMED: tuple[Stop, ...] = ("tolerance", "rounding")  # ends that ask whether they are right
+
+Watch = Callable[[Progress], None]
+
+
+def survey(rows: Divisible, p: int, seed: int) -> Survey:
+    """The first reading of rows of p columns."""
+    per_column = SAMPLE_ROWS_PER_COLUMN if p <= DENSE_COLUMNS else 0
+    sample = Sample(max(SAMPLE_ROWS, per_column * p), seed)
+    return fold(Survey(Tally(), Spread(), sample), rows)
+
+
+@dataclass(frozen=True, eq=False)
+class Approach:
+    """A descent as far as estimates lead it."""
+
+    problem: Streamed
+    solver: Solver[Streamed]
+    outcome: Outcome[Estimate]
+
+    @property
+    def coordinates(self) -> Coordinates:
+        return self.problem.coordinates
+
+
+def approach(
+    rows: Walkable,
+    seen: Survey,
+    solver: Solver[Streamed],
+    limits: Limits,
+    *,
+    intercept: bool,
+    l2: float,
+    watch: Watch | None = None,
+) -> Approach:
+    """Descend on rows of one target until the estimated distance is within the tolerance."""
+    coordinates = seen.spread.coordinates
+    coordinates = coordinates if intercept else coordinates.about_zero()
+    assert seen.sample.batch is not None
+    problem = Streamed(
+        rows, Squared(), Ridge(l2), coordinates, seen.sample.batch, seen.tally.n_used
+    )
+    spare = seen.spread.n_rows - coordinates.width
+    outcome = drive(
+        solver,
+        problem,
+        State(problem.sketch.start, 1.0),
+        lambda state: estimate(problem, state, seen.spread.total, spare),
+        limits,
+        watch=watch,
+    )
+    return Approach(problem, solver, outcome)
+
+
+def confirmed(
+    found: Approach, exact: Exact, limits: Limits, watch: Watch | None = None
+) -> Outcome[Certificate]:
+    """The outcome, certified; where that is further than the tolerance, the descent goes on.
+
+    The trace has the certified distances in place of the estimated ones.
+    """
+
+    def judge(state: State) -> Certificate:
+        coef = found.coordinates.coef(state.theta)[:, 0]
+        return certify(exact, exact.folded(coef))
+
+    came = found.outcome
+    trace = tuple(
+        replace(step, within=certify(exact, exact.folded(step.coef)).within, estimated=False)
+        for step in came.trace
+    )
+    certificate = judge(came.state)
+    if certificate.within <= limits.tol or came.stop not in CONFIRMED:
+        stop = "tolerance" if certificate.within <= limits.tol else came.stop
+        return Outcome(came.state, certificate, trace, stop)
+    settled = replace(came.state, settled=True)
+    spent = trace[-1].seconds
+    further = drive(found.solver, found.problem, settled, judge, limits.after(spent), watch=watch)
+    later = (replace(step, seconds=step.seconds + spent) for step in further.trace)
+    return replace(further, trace=(*trace, *later))

@@ -1,0 +1,31 @@
+"""Shuffling: rows in random order, for a stochastic pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+
+from gentle.batch import Batch, Integers
+from gentle.engines import Divisible
+
+LONGEST_RUN = 8  # neighbours that stay together: one look at memory fetches them
+RUNS = 4_096  # at least so many, so that neighbours that are alike do not matter
+
+
+class Walkable(Divisible, Protocol):
+    """Rows that can also be had in random order."""
+
+    def pools(self, rng: np.random.Generator) -> Iterator[Batch]:
+        """All rows once, in batches that each hold rows from far apart, as far as they can be had."""
+
+
+def shuffled(n: int, size: int, rng: np.random.Generator) -> Iterator[Integers]:
+    """The places of n rows in random order, so many at a time, short runs of neighbours together."""
+    run = min(LONGEST_RUN, max(1, n // RUNS))
+    runs = rng.permutation(-(-n // run))
+    many = max(1, size // run)
+    for start in range(0, len(runs), many):
+        at = (runs[start : start + many, None] * run + np.arange(run)).ravel()
+        yield at[at < n]

@@ -1,0 +1,108 @@
+"""Sketch: what some of the rows say of the objective: its curvature, a first answer and a step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from gentle.batch import Batch, Floats
+from gentle.coordinates import Coordinates, Seen
+from gentle.statistics import EPSILON, solve_upper
+
+DENSE_COLUMNS = 2_048  # beyond, curvature is guessed along single columns alone
+HARDLY_SEEN = (
+    1e-2  # of a column's mean square: less of it in a sample says nothing of its curvature
+)
+SAMPLE_RIDGE = (
+    64 * EPSILON
+)  # times the columns: keeps the curvature of a sample from being singular
+POWERS = 30  # of the power method: a step needs two digits of what it finds
+
+
+class Preconditioner(Protocol):
+    """A guess P of the Hessian that is easy to solve with."""
+
+    def solve(self, gradient: Floats) -> Floats:
+        """P^-1 g, (q, k)."""
+
+    def lengths(self, seen: Seen) -> Floats:
+        """u'P^-1 u of each row u, (n,)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rooted:
+    """P = R'R."""
+
+    r: Floats  # (q, q) upper
+
+    def solve(self, gradient: Floats) -> Floats:
+        return solve_upper(self.r, solve_upper(self.r, gradient, transposed=True))
+
+    def lengths(self, seen: Seen) -> Floats:
+        w = solve_upper(self.r, seen.written_out().T, transposed=True)
+        return np.asarray((w**2).sum(axis=0))
+
+
+@dataclass(frozen=True, eq=False)
+class Diagonal:
+    """P is diagonal."""
+
+    values: Floats  # (q,)
+
+    def solve(self, gradient: Floats) -> Floats:
+        return gradient / self.values[:, None]
+
+    def lengths(self, seen: Seen) -> Floats:
+        return seen.squares(1 / self.values)
+
+
+@dataclass(frozen=True, eq=False)
+class Sketch:
+    """The objective as a sample of the rows shows it, in `coordinates`."""
+
+    preconditioner: Preconditioner
+    start: Floats  # (q, k) the minimiser for the sample, or zero
+    largest: float  # eigenvalue of the mean of (u'P^-1 u) P^-1 u u': few rows bear smaller steps
+
+
+def sketch(sample: Batch, coordinates: Coordinates, l2: float) -> Sketch:
+    """The curvature that a sample shows, with the true one along every single column.
+
+    In coordinates each column has a mean square of one over all rows. One that the sample shows
+    otherwise is scaled to it; one that the sample hardly shows, such as a rare level, is taken to stand
+    alone: it would seem flat, and a step along it would have no bound.
+    """
+    first = int(coordinates.intercept)
+    penalty = np.zeros(coordinates.width)
+    penalty[first:] = l2 / coordinates.scale**2
+    if coordinates.width > DENSE_COLUMNS:
+        diagonal = Diagonal(1 + penalty)
+        start = np.zeros((coordinates.width, sample.y.shape[1]))
+        return Sketch(diagonal, start, _largest(diagonal, coordinates.see(sample)))
+    u, v = (part.numpy() for part in coordinates.apply(sample))
+    weighted = u if sample.mass is None else u * sample.mass.numpy()[:, None]
+    total = len(u) if sample.mass is None else float(sample.mass.sum())
+    gram, along = weighted.T @ u / total, weighted.T @ v / total
+    square = np.diag(gram)
+    size = np.sqrt(np.maximum(square, HARDLY_SEEN))
+    gram = gram / np.outer(size, size)
+    alone = np.clip(1 - square / HARDLY_SEEN, SAMPLE_RIDGE * len(gram), None)
+    rooted = Rooted(np.asarray(np.linalg.cholesky(gram + np.diag(alone + penalty))).T)
+    start = rooted.solve(along / size[:, None])
+    return Sketch(rooted, start, _largest(rooted, coordinates.see(sample)))
+
+
+def _largest(preconditioner: Preconditioner, seen: Seen) -> float:
+    """By the power method; weights are left aside."""
+    lengths = preconditioner.lengths(seen)[:, None] / len(seen.v)
+    direction = np.ones((seen.coordinates.width, 1))
+    found = 0.0
+    for _ in range(POWERS):
+        image = preconditioner.solve(seen.adjoint(lengths * seen.times(direction)))
+        found = float(np.linalg.norm(image) / np.linalg.norm(direction))
+        if not found > 0:
+            return 0.0
+        direction = image / np.linalg.norm(image)
+    return found
