@@ -13,8 +13,9 @@ from gentle.problem import Problem
 from gentle.solvers import Solver, State
 
 P = TypeVar("P", bound=Problem)
-Stop = Literal["tolerance", "rounding", "passes", "time", "interrupted"]
-PATIENCE = 8  # states without a nearer one before rounding is taken to be what is left
+Stop = Literal["tolerance", "rounding", "wandering", "passes", "time", "interrupted"]
+PATIENCE = 8  # states without a nearer one before a solver is taken to have stalled
+LONGER = 10  # where that happens on the way: so many times as many as it took to the nearest
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,8 +74,12 @@ def drive(
             if certificate.within <= tol:
                 stop = "tolerance"
                 break
-            if certificate.within <= 2 * certificate.floor or since_best >= PATIENCE:
+            if certificate.within <= 2 * certificate.floor:
                 stop = "rounding"
+                break
+            way = 0 if solver.stall else LONGER * (len(trace) - since_best)
+            if since_best >= max(PATIENCE, way):
+                stop = solver.stall or "rounding"
                 break
             if state.passes >= max_passes:
                 stop = "passes"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from gentle.batch import Batch, Floats
 from gentle.problem import Curvature, Point, Streamed
-from gentle.solvers.state import State
+from gentle.solvers.state import Stall, State
 from gentle.statistics import solve_upper
 
 FAR = 8.0  # lengths of a direction beyond which a second look is worth its pass
@@ -39,6 +40,7 @@ class SGD:
 
     batch_size: int = 256
     seed: int = 0
+    stall: ClassVar[Stall | None] = "rounding"
 
     def steps(self, problem: Streamed, state: State) -> Iterator[State]:
         curvature = problem.sampled()
