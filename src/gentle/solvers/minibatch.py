@@ -17,6 +17,7 @@ from gentle.solvers.state import Stall, State
 
 SCHEDULES = ("constant", "1/t")
 MOST_ROWS = 20_000  # whose fourth moments the limit is made of; beyond, those of a sample
+RAN_AWAY = 1e6  # mean square of the predictions, in that of the target
 
 
 @dataclass(frozen=True)
@@ -51,23 +52,26 @@ class Minibatch:
         return "wandering" if self.schedule == "constant" else None
 
     def steps(self, problem: Streamed, state: State) -> Iterator[State]:
-        mass, limit = self._survey(problem)
+        size, mass, limit = self._survey(problem)
         rate = self.learning_rate or limit / 2
-        limits.check_stable(rate, limit, "minibatch", f" in minibatches of {self.batch_size:,}")
+        limits.check_stable(rate, limit, "minibatch", f" in minibatches of {size:,}")
+        curvature = problem.curvature()
         slowing = 0.0
         if self.schedule == "1/t":
-            slowing = rate * limits.ends(problem.curvature().spectrum)[0] / 2
-        shuffle = torch.Generator().manual_seed(self.seed)
+            slowing = rate * limits.ends(curvature.spectrum)[0] / 2
+        r = torch.from_numpy(curvature.r)
         theta, passes, t = torch.from_numpy(state.theta.copy()), state.passes + 1, 0
+        bound = RAN_AWAY * max(1.0, float((r @ theta).square().sum()))
+        shuffle = torch.Generator().manual_seed(self.seed)
         while True:
             for batch in problem.rows.split(1)[0]:
                 u, v = _weighed(problem, batch, mass)
-                for rows in torch.randperm(len(u), generator=shuffle).split(self.batch_size):
-                    share = len(rows) / self.batch_size  # what is left over counts as what it is
+                for rows in torch.randperm(len(u), generator=shuffle).split(size):
+                    share = len(rows) / size  # what is left over counts as what it is
                     gradient = problem.gradient(theta, u[rows], v[rows], None)
                     theta = theta - share * rate / (1 + slowing * t) * gradient
                     t += 1
-            if not theta.isfinite().all():
+            if not float((r @ theta).square().sum()) <= bound:
                 raise GentleError(
                     f"minibatches ran away at a learning rate of {rate:g}, as those of sorted rows or of "
                     "a few far ones may: shuffle the rows, or take a smaller rate"
@@ -75,8 +79,8 @@ class Minibatch:
             passes += 1
             yield State(theta.numpy().copy(), passes)
 
-    def _survey(self, problem: Streamed) -> tuple[float, float]:
-        """(mean mass of a row, largest stable rate), for one pass."""
+    def _survey(self, problem: Streamed) -> tuple[int, float, float]:
+        """(rows of a minibatch, mean mass of a row, largest stable rate), for one pass."""
         n, total, held = 0, 0.0, []
         for batch in problem.rows.split(1)[0]:
             n += len(batch.x)
@@ -85,9 +89,9 @@ class Minibatch:
                 held.append(batch)
         if n > MOST_ROWS:
             held = [problem.sample]
-        mass = total / n
+        size, mass = min(self.batch_size, n), total / n
         rows = np.concatenate([_weighed(problem, batch, mass)[0].numpy() for batch in held])
-        return mass, limits.minibatch(rows, min(self.batch_size, n), n, _penalty(problem))
+        return size, mass, limits.minibatch(rows, size, n, _penalty(problem))
 
 
 def _weighed(problem: Streamed, batch: Batch, mass: float) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from gentle.batch import Batch, Floats
 from gentle.problem import Curvature, Point, Streamed
+from gentle.solvers.limits import check_batch_size
 from gentle.solvers.state import Stall, State
 from gentle.statistics import solve_upper
 
@@ -41,6 +42,9 @@ class SGD:
     batch_size: int = 256
     seed: int = 0
     stall: ClassVar[Stall | None] = "rounding"
+
+    def __post_init__(self) -> None:
+        check_batch_size(self.batch_size)
 
     def steps(self, problem: Streamed, state: State) -> Iterator[State]:
         curvature = problem.sampled()
