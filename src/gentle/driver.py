@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
+import numpy as np
+
 from gentle.batch import Floats
 from gentle.certificate import Certificate
 from gentle.problem import Problem
@@ -15,7 +17,7 @@ from gentle.solvers import Solver, State
 P = TypeVar("P", bound=Problem)
 Stop = Literal["tolerance", "rounding", "wandering", "passes", "time", "interrupted"]
 PATIENCE = 8  # states without a nearer one before a solver is taken to have stalled
-LONGER = 10  # where that happens on the way: so many times as many as it took to the nearest
+STILL = 1e-14  # of theta: less than that a step that has arrived moves it
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,13 +60,15 @@ def drive(
     began = time.perf_counter()
     trace: list[Progress] = []
     best, certificate = start, judge(start.theta)
-    since_best = 0
+    since_best = still = 0
     stop: Stop = "interrupted"
     try:
         for state in solver.steps(problem, start):
             state.theta.flags.writeable = False
             seen = judge(state.theta)
             seconds = time.perf_counter() - began
+            last = trace[-1].theta if trace else start.theta
+            still = still + 1 if _still(state.theta, last) else 0
             trace.append(Progress(state.passes, seconds, state.value, seen.within, state.theta))
             since_best += 1
             if seen.within < certificate.within:
@@ -77,8 +81,7 @@ def drive(
             if certificate.within <= 2 * certificate.floor:
                 stop = "rounding"
                 break
-            way = 0 if solver.stall else LONGER * (len(trace) - since_best)
-            if since_best >= max(PATIENCE, way):
+            if (since_best if solver.stall else min(since_best, still)) >= PATIENCE:
                 stop = solver.stall or "rounding"
                 break
             if state.passes >= max_passes:
@@ -90,3 +93,9 @@ def drive(
     except KeyboardInterrupt:
         pass
     return Outcome(best.theta, certificate, tuple(trace), stop)
+
+
+def _still(theta: Floats, before: Floats) -> bool:
+    """Whether a step has moved theta by no more than rounding does."""
+    moved = np.abs(theta - before).max(initial=0.0)
+    return bool(moved <= STILL * np.abs(theta).max(initial=0.0))

@@ -566,3 +566,17 @@ def test_several_targets_and_a_file_go_the_same_way(tmp_path):
     rows = Rows(source, learn_design(source, targets=("y",)))
     (read,) = fit_rows(rows, Choices(solver="nesterov"))
     np.testing.assert_allclose(read.values, one.values, rtol=1e-6)
+
+
+def test_nearly_dependent_columns_slow_the_rules_but_not_conjugate_directions():
+    """And what is slow is said to be slow, though dozens of its steps may bring nothing nearer."""
+    rng = np.random.default_rng(26)
+    x = rng.normal(size=(3_000, 4)) * [1, 10, 0.1, 1]
+    x[:, 3] = x[:, 0] + x[:, 1] + 1e-5 * rng.normal(size=3_000)
+    y = x[:, :3] @ [1, 2, 3] + rng.normal(size=3_000)
+    for rule in ("gd", "momentum", "nesterov"):
+        assert gentle.fit((x, y), solver=rule).verdict.cause == "not converged"
+    for rule in ("cg", "lbfgs", "newton"):
+        found = gentle.fit((x, y), solver=rule)
+        assert found.verdict.agrees
+        assert found.trace[-1].passes <= 8

@@ -34,8 +34,8 @@ class CG:
                 yield State(theta, passes, point.value)
                 direction = -point.gradient
                 continue
-            length, there = found
-            theta = theta + length * direction
+            step, there = found
+            theta = theta + step
             yield State(theta, passes, there.value)
             ratio = float((there.gradient**2).sum() / (point.gradient**2).sum())
             direction, point = ratio * direction - there.gradient, there

@@ -40,10 +40,10 @@ class LBFGS:
                 yield State(theta, passes, point.value)
                 pairs.clear()
                 continue
-            length, there = found
-            theta = theta + length * direction
+            step, there = found
+            theta = theta + step
             yield State(theta, passes, there.value)
-            pairs.append((length * direction, there.gradient - point.gradient))
+            pairs.append((step, there.gradient - point.gradient))
             point = there
 
 
