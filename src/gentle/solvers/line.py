@@ -6,6 +6,7 @@ import numpy as np
 
 from gentle.batch import Floats
 from gentle.problem import Point, Streamed
+from gentle.statistics import EPSILON
 
 
 def along(
@@ -16,7 +17,7 @@ def along(
     A gradient is linear: the one at theta + d less that at theta is H d, so the least value lies at
     -g'd / d'Hd of d, and value and gradient there need no other pass. The look goes a distance of one,
     however short d is, since rounding stands out in the difference of near ones. Where it has eaten
-    that difference, or the direction, there is no minimum to be seen.
+    that difference, the direction or the step, there is no minimum to be seen.
     """
     size = float(np.linalg.norm(direction))
     if not size > 0:
@@ -27,4 +28,6 @@ def along(
     if not (bend > 0 and fall > 0):
         return None
     length = fall / bend
+    if not length > EPSILON * float(np.linalg.norm(theta)):
+        return None
     return length * d, Point(point.value - length * fall / 2, point.gradient + length * bent)
