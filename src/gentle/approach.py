@@ -65,14 +65,20 @@ def approach(
     coordinates = coordinates if intercept else coordinates.about_zero()
     assert seen.sample.batch is not None
     problem = Streamed(
-        rows, Squared(), Ridge(l2), coordinates, seen.sample.batch, seen.tally.n_used
+        rows,
+        Squared(),
+        Ridge(l2),
+        coordinates,
+        seen.sample.batch,
+        seen.tally.n_used,
+        seen.spread.total,
     )
     spare = seen.spread.n_rows - coordinates.width
     outcome = drive(
         solver,
         problem,
         State(problem.sketch.start, 1.0),
-        lambda state: estimate(problem, state, seen.spread.total, spare),
+        lambda state: estimate(problem, state, spare),
         limits,
         watch=watch,
     )

@@ -79,13 +79,14 @@ class Estimate:
     estimated: ClassVar[bool] = True
 
 
-def estimate(problem: Streamed, state: State, total: float, df_resid: float) -> Estimate | None:
+def estimate(problem: Streamed, state: State, df_resid: float) -> Estimate | None:
     """The estimate at a state whose value and gradient the solver has seen.
 
     Without degrees of freedom or noise it is relative to the size of the coefficients.
     """
     if state.gradient is None or state.value is None:
         return None
+    total = problem.total
     step = problem.sketch.preconditioner.solve(state.gradient)
     energy = total * float((state.gradient * step).sum())
     rss = total * problem.misfit(state.theta, state.value) - energy

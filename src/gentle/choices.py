@@ -10,9 +10,18 @@ from gentle.driver import Limits
 from gentle.errors import GentleError, check_seed, is_number, listed, near
 from gentle.meat import ERRORS
 from gentle.penalties import Ridge
-from gentle.solvers import SGD, Solver
+from gentle.solvers import CG, GD, LBFGS, SGD, Minibatch, Momentum, Nesterov, Newton, Solver
 
-DESCENTS: dict[str, type] = {"sgd": SGD}
+DESCENTS: dict[str, type] = {
+    "sgd": SGD,
+    "gd": GD,
+    "momentum": Momentum,
+    "nesterov": Nesterov,
+    "minibatch": Minibatch,
+    "lbfgs": LBFGS,
+    "cg": CG,
+    "newton": Newton,
+}
 SOLVERS = ("auto", "exact", *DESCENTS)
 RANKS = ("drop", "minimum-norm", "raise")
 METHODS = ("auto", "qr")

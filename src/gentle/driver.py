@@ -7,15 +7,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Generic, Literal, Protocol, TypeVar
 
+import numpy as np
+
 from gentle.batch import Floats
 from gentle.coordinates import Coordinates
 from gentle.problem import Problem
-from gentle.solvers import Solver, State
+from gentle.solvers import Solver, Stall, State
 
 P = TypeVar("P", bound=Problem)
 J = TypeVar("J", bound="Judgement")
-Stop = Literal["tolerance", "rounding", "passes", "time", "interrupted"]
-PATIENCE = 8  # states without a nearer one before rounding is taken to be what is left
+Stop = Literal["tolerance", "rounding", "wandering", "passes", "time", "interrupted"]
+PATIENCE = 8  # states without a nearer one before a solver is taken to have stalled
+STILL = 1e-14  # of theta: less than that a step that has arrived moves it
+TRACE_NUMBERS = (
+    2**20
+)  # coefficients in a trace: it is thinned to so many, within these bounds of steps
+LEAST_STEPS, MOST_STEPS = 16, 1_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +50,14 @@ class Limits:
         if self.time_limit is None:
             return self
         return replace(self, time_limit=max(self.time_limit - seconds, 0.0))
+
+    def spent(self, step: Progress) -> Stop | None:
+        """Which of them has run out at a step."""
+        if step.passes >= self.max_passes:
+            return "passes"
+        if self.time_limit is not None and step.seconds >= self.time_limit:
+            return "time"
+        return None
 
 
 class Judgement(Protocol):
@@ -81,37 +96,81 @@ def drive(
     (Ctrl-C) ends it too: the best point so far is the outcome.
     """
     began = time.perf_counter()
-    trace: list[Progress] = []
-    best, nearest = start, judge(start)
-    since_best = 0
+    course = _Course(start, judge(start))
+    trace = _Trace(len(start.theta))
     stop: Stop = "interrupted"
     try:
         for state in solver.steps(problem, start):
             seen = judge(state)
             seconds = time.perf_counter() - began
-            trace.append(_progress(problem.coordinates, state, seconds, seen))
-            since_best += seen is not None
-            if nearest is None or (seen is not None and seen.within < nearest.within):
-                best, nearest, since_best = state, seen, 0
+            course.take(state, seen)
+            step = _progress(problem.coordinates, state, seconds, seen)
+            trace.take(step)
             if watch is not None:
-                watch(trace[-1])
-            if nearest is not None and nearest.within <= limits.tol:
-                stop = "tolerance"
-                break
-            if nearest is not None and (
-                nearest.within <= 2 * nearest.floor or since_best >= PATIENCE
-            ):
-                stop = "rounding"
-                break
-            if state.passes >= limits.max_passes:
-                stop = "passes"
-                break
-            if limits.time_limit is not None and seconds >= limits.time_limit:
-                stop = "time"
+                watch(step)
+            if ended := course.ended(limits, solver.stall) or limits.spent(step):
+                stop = ended
                 break
     except KeyboardInterrupt:
         pass
-    return Outcome(best, nearest, tuple(trace), stop)
+    return Outcome(course.best, course.nearest, trace.steps, stop)
+
+
+class _Course(Generic[J]):
+    """The best state so far, and whether there is more to be gained."""
+
+    def __init__(self, start: State, judged: J | None) -> None:
+        self.best, self.nearest = start, judged
+        self._theta = start.theta
+        self._since_best = self._still = 0
+
+    def take(self, state: State, judged: J | None) -> None:
+        """The next state; while none is judged, the last one is the best."""
+        moved = np.abs(state.theta - self._theta).max(initial=0.0)
+        still = moved <= STILL * np.abs(state.theta).max(initial=0.0)
+        self._still = self._still + 1 if still else 0
+        self._since_best += judged is not None
+        if self.nearest is None or (judged is not None and judged.within < self.nearest.within):
+            self.best, self.nearest, self._since_best = state, judged, 0
+        self._theta = state.theta
+
+    def ended(self, limits: Limits, stall: Stall | None) -> Stop | None:
+        """Why nothing is to be gained any more, where that is so."""
+        if self.nearest is None:
+            return None
+        if self.nearest.within <= limits.tol:
+            return "tolerance"
+        if self.nearest.within <= 2 * self.nearest.floor:
+            return "rounding"
+        stalled = self._since_best if stall else min(self._since_best, self._still)
+        return (stall or "rounding") if stalled >= PATIENCE else None
+
+
+class _Trace:
+    """The steps of a descent, so thinned that their number is bounded; the first and last are there."""
+
+    def __init__(self, q: int) -> None:
+        self._most = max(LEAST_STEPS, min(MOST_STEPS, TRACE_NUMBERS // max(q, 1)))
+        self._kept: list[Progress] = []
+        self._every = 1
+        self._taken = 0
+        self._last: list[Progress] = []
+
+    def take(self, step: Progress) -> None:
+        """One more: every so many are kept, and where they become too many, half of them."""
+        self._last = [step]
+        if self._taken % self._every == 0:
+            self._kept.append(step)
+            self._last = []
+        self._taken += 1
+        if len(self._kept) > self._most:
+            self._last = [] if self._kept[-1] is self._kept[::2][-1] else [step]
+            self._kept = self._kept[::2]
+            self._every *= 2
+
+    @property
+    def steps(self) -> tuple[Progress, ...]:
+        return (*self._kept, *self._last)
 
 
 def _progress(units: Coordinates, state: State, seconds: float, seen: Judgement | None) -> Progress:

@@ -26,7 +26,7 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
     Args:
         l2: strength of the ridge.
         fit_intercept: whether the model has a constant.
-        solver: "exact" or "auto" for the exact answer, "sgd" for the descent.
+        solver: "exact" or "auto" for the exact answer, "sgd" for the descent; see `gentle.fit` for more.
         tol: how near to the exact answer, in standard errors; see `gentle.fit`.
         digits: how many digits every coefficient must be certified to have.
         random_state: seed of the descent; None stands for 0.

@@ -99,7 +99,9 @@ def fit(
         offset: a part of the target that is known, (n,) or a column's name; its coefficient is 1.
         l2: strength of the ridge.
         solver: "exact" or "auto" for the exact answer; "sgd" for the descent, with the exact
-            answer beside it.
+            answer beside it. The textbook's rules, to learn from and to compare: "gd" for gradient
+            descent, "momentum" for the heavy ball, "nesterov", "minibatch", "lbfgs", "cg" for conjugate
+            gradients, and "newton"; most are slow where columns are nearly dependent.
         tol: how near to the exact answer, in standard errors: a descent goes on until it is certified
             to be there, and an exact answer is polished where rounding may have moved it further.
         digits: how many digits every coefficient must be certified to have; asks for a polish.
@@ -118,8 +120,12 @@ def fit(
         seed: of everything that is drawn: the sample, the minibatches and a shuffled split.
         max_passes: how many readings of the rows a descent may take.
         time_limit: how many seconds a descent may take; it then ends at the best point so far.
-        learning_rate, momentum, batch_size, schedule: of the solvers that take them, in columns of
-            mean 0 and spread 1; by default each has its own.
+        learning_rate: of "gd", "momentum", "nesterov", "minibatch" and "newton", in columns of mean 0
+            and spread 1; by default each takes a good one for the data. One above the largest stable
+            one is refused.
+        momentum: of "momentum" and "nesterov", from 0 to below 1; by default the best for the rate.
+        batch_size: of "minibatch" and "sgd": how many rows a step sees; by default 64 and 256.
+        schedule: of "minibatch": "constant" or "1/t", whose rate falls so that it settles.
         test: the share of the rows to hold out and score: the last ones, or with shuffle random ones.
         shuffle: whether the held-out rows are drawn at random.
         watch: called with each step of the descent.
@@ -542,6 +548,7 @@ def _descend(
         problem.coordinates,
         opening.sample.batch.only(at),
         opening.tally.n_used,
+        exact.total,
         problem.curvature(),
     )
     outcome = drive(

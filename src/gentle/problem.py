@@ -24,7 +24,7 @@ from gentle.coordinates import Coordinates, Seen
 from gentle.engines import Engine, fold
 from gentle.losses import Loss
 from gentle.penalties import Ridge
-from gentle.shuffling import Walkable, shuffled
+from gentle.shuffling import LONGEST_RUN, Walkable, shuffled
 from gentle.sketch import Sketch, sketch
 from gentle.statistics import EPSILON, Slope, Triangle, invert_upper, slope, solve_upper, upper
 
@@ -241,7 +241,8 @@ class Streamed:
     penalty: Ridge
     coordinates: Coordinates
     sample: Batch  # some of the rows, for the curvature
-    n_rows: float  # rows as they are read, frequencies not counted
+    n_rows: int  # as they are read, frequencies not counted
+    total: float  # W, their mass
     hessian: Curvature | None = None  # that of all rows, where it is known
     engine: Engine | None = None
 
@@ -250,14 +251,16 @@ class Streamed:
         value, gradient = self._penalty(theta)
         return Point(seen.value + value, seen.gradient + gradient)
 
-    def gradient(self, theta: Floats, seen: Seen) -> Floats:
-        """The gradient that a few rows show, (q, k)."""
-        return slope(self.loss, theta, seen)[1] / seen.total + self._penalty(theta)[1]
+    def gradient(self, theta: Floats, seen: Seen, total: float | None = None) -> Floats:
+        """The gradient that a few rows show, (q, k); their mass is what it is, or taken to be `total`."""
+        return slope(self.loss, theta, seen)[1] / (total or seen.total) + self._penalty(theta)[1]
 
-    def minibatches(self, size: int, rng: np.random.Generator) -> Iterator[Seen]:
+    def minibatches(
+        self, size: int, rng: np.random.Generator, longest_run: int = LONGEST_RUN
+    ) -> Iterator[Seen]:
         """All rows once, so many at a time, in random order; each is gone with the next."""
         for pool in self.rows.pools(rng):
-            for at in shuffled(len(pool.x), size, rng):
+            for at in shuffled(len(pool.x), size, rng, longest_run):
                 yield self.coordinates.see(pool, at)
 
     def curvature(self) -> Curvature:

@@ -21,9 +21,11 @@ class Walkable(Divisible, Protocol):
         """All rows once, in batches that each hold rows from far apart, as far as they can be had."""
 
 
-def shuffled(n: int, size: int, rng: np.random.Generator) -> Iterator[Integers]:
+def shuffled(
+    n: int, size: int, rng: np.random.Generator, longest_run: int = LONGEST_RUN
+) -> Iterator[Integers]:
     """The places of n rows in random order, so many at a time, short runs of neighbours together."""
-    run = min(LONGEST_RUN, max(1, n // RUNS))
+    run = min(longest_run, max(1, n // RUNS))
     runs = rng.permutation(-(-n // run))
     many = max(1, size // run)
     for start in range(0, len(runs), many):

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from gentle.errors import GentleError
+from gentle.solvers.limits import minibatch
 
 
 @dataclass(frozen=True)
@@ -123,35 +124,13 @@ def largest_stable_rate(data: Tensor, batch_size: int | None = None) -> float:
     """The learning rate above which a descent on the mean squared error runs away.
 
     For whole passes it is 1 / the largest eigenvalue of X'X/n: the loss without a 1/2 has the Hessian
-    2 X'X/n, and a step contracts while rate * Hessian stays below 2. For minibatches of B rows drawn
-    from n the mean square of the error must contract, and with H = X'X/n and c = (n - B) / (B (n - 1))
-    the rate is 1 / the largest eigenvalue of the map
-
-        M -> L^-1[ (1 - c) H M H + c mean_i (x_i'M x_i) x_i x_i' ],    L[M] = (H M + M H) / 2
-
-    (Defossez and Bach 2015). At B = n that is the first rule again.
+    2 X'X/n, and a step contracts while rate * Hessian stays below 2. Minibatches of B rows bear less:
+    the mean square of the error must contract, see `gentle.solvers.limits.minibatch`, where the
+    loss has the 1/2 and rates are twice as large.
     """
-    x = data.double()
-    n = len(x)
-    batch = n if batch_size is None else min(batch_size, n)
-    c = (n - batch) / (batch * max(n - 1, 1))
-    values, vectors = torch.linalg.eigh(x.T @ x / n)
-    if c == 0:
-        return 1 / float(values[-1]) if values[-1] > 0 else float("inf")
-    x = x @ vectors  # H is diagonal from here on, and L divides by means of eigenvalues
-    middle = (values[:, None] + values[None, :]) / 2
-    seen = middle > 1e-12 * values[-1]
-    m = torch.eye(len(values), dtype=torch.float64)
-    largest = 0.0
-    for _ in range(1000):  # the power method
-        image = (1 - c) * values[:, None] * m * values[None, :]
-        image += c * x.T @ (x * ((x @ m) * x).sum(dim=1, keepdim=True)) / n
-        m = torch.where(seen, image / torch.where(seen, middle, 1.0), 0.0)
-        before, largest = largest, float(torch.linalg.matrix_norm(m))
-        if largest == 0 or abs(largest - before) <= 1e-13 * largest:
-            break
-        m /= largest
-    return 1 / largest if largest else float("inf")
+    rows = data.detach().double().cpu().numpy()
+    n = len(rows)
+    return minibatch(rows, n if batch_size is None else min(batch_size, n), n) / 2
 
 
 def _parameter(data: Tensor, start: Tensor | None) -> Parameter:

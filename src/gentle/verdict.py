@@ -40,6 +40,7 @@ ENDINGS: dict[Cause, str] = {
 STOPS: dict[Stop, Cause] = {
     "tolerance": "agree",
     "rounding": "precision",
+    "wandering": "wandering",
     "passes": "not converged",
     "time": "not converged",
     "interrupted": "interrupted",

@@ -64,7 +64,7 @@ def either(one, other, seed):
 
 def stopped_minibatches(seed):
     _, x, y = problem(seed)
-    stopped = gentle.fit((x, y), solver="sgd", max_passes=1 + seed % 2, tol=1e-12, seed=seed)
+    stopped = gentle.fit((x, y), solver="minibatch", max_passes=1 + seed % 2, seed=seed)
     return gentle.fit((x, y), tol=1e-9).compare(stopped), ("stopped",)
 
 

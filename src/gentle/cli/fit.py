@@ -72,6 +72,34 @@ def fit(
     exact: Annotated[
         bool, typer.Option("--exact", help="The exact answer alone, with its intervals.")
     ] = False,
+    solver: Annotated[
+        str,
+        typer.Option(
+            help="The descent: sgd, gd, momentum, nesterov, minibatch, lbfgs, cg or newton.",
+            metavar="NAME",
+        ),
+    ] = "sgd",
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(
+            help="Of gd, momentum, nesterov, minibatch or newton, in standardised columns."
+        ),
+    ] = None,
+    momentum: Annotated[
+        float | None, typer.Option(help="Of momentum or nesterov, from 0 to below 1.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Rows that a step of minibatch or sgd sees.")
+    ] = None,
+    schedule: Annotated[
+        str | None, typer.Option(help="Of minibatch: constant or 1/t.", metavar="NAME")
+    ] = None,
+    max_passes: Annotated[
+        float, typer.Option(help="How many readings of the rows a descent may take.")
+    ] = 100,
+    time_limit: Annotated[
+        float | None, typer.Option(help="How many seconds a descent may take.")
+    ] = None,
     l2: Annotated[float, typer.Option(help="Strength of a ridge.")] = 0.0,
     digits: Annotated[
         float | None, typer.Option(help="Digits that every coefficient must be certified to have.")
@@ -103,6 +131,10 @@ def fit(
     from gentle.result import Fits
     from gentle.tables import summary
 
+    if exact and solver != "sgd":
+        raise GentleError(
+            f"--exact makes no descent, and --solver asks for {solver}: leave one out"
+        )
     if shuffle and test is None:
         raise GentleError("--shuffle says which rows to hold out: say how many with --test 0.25")
     with working(f"Reading {file.name}") as status:
@@ -117,7 +149,13 @@ def fit(
             str(file),
             formula,
             target=target,
-            solver="exact" if exact else "sgd",
+            solver="exact" if exact else solver,
+            learning_rate=learning_rate,
+            momentum=momentum,
+            batch_size=batch_size,
+            schedule=schedule,
+            max_passes=max_passes,
+            time_limit=time_limit,
             rank=rank,
             errors=errors,
             cluster=tuple(cluster) if cluster else None,

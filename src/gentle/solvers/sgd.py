@@ -6,21 +6,23 @@ so that units, offsets and correlated columns do not matter and the step is know
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from gentle.batch import BLOCK_NUMBERS, Floats
 from gentle.coordinates import Seen
-from gentle.problem import Point, Streamed
-from gentle.sketch import Preconditioner
-from gentle.solvers.state import State
+from gentle.problem import Streamed
+from gentle.solvers.limits import check_batch_size
+from gentle.solvers.line import along
+from gentle.solvers.state import Stall, State
 
 LEAST_ROWS = 256  # in a minibatch
 STEPS = 500  # of a pass, where that leaves minibatches that fit a core's cache
 LOOKS = 4  # states that a stochastic pass yields on its way
-FAR = 8.0  # lengths of a direction beyond which a second look is worth its pass
 MEMORY = 32  # directions that a new one is made conjugate to: rounding undoes fewer
 WORSE_THAN_THE_MEAN = 1.0  # the objective of predicting the mean is 1/2 in these coordinates
 
@@ -42,10 +44,16 @@ class SGD:
 
     batch_size: int | None = None
     seed: int = 0
+    stall: ClassVar[Stall | None] = "rounding"
+
+    def __post_init__(self) -> None:
+        if self.batch_size is not None:
+            check_batch_size(self.batch_size)
 
     def steps(self, problem: Streamed, state: State) -> Iterator[State]:
         landed = state
         if not state.settled:
+            yield state
             for landed in self._averaged_pass(problem, state):
                 yield landed
         yield from _conjugate(problem, landed)
@@ -108,38 +116,20 @@ def _conjugate(problem: Streamed, landed: State) -> Iterator[State]:
         theta, passes = np.zeros_like(theta), passes + 1
         point = problem.at(theta)
     yield State(theta, passes, point.value, point.gradient, settled=True)
-    before: list[tuple[Floats, Floats]] = []  # directions d of length d'Hd = 1, with their Hd
+    before: deque[tuple[Floats, Floats]] = deque(maxlen=MEMORY)  # d with d'Hd = 1, and its Hd
     while True:
-        direction = -_conjugated(point.gradient, preconditioner, before)
-        bent, bend, fall = _look_along(problem, theta, point, direction)
-        if fall > FAR * bend > 0:  # too short a look: rounding stands out in the difference
-            direction, passes = direction * (fall / bend), passes + 1
-            bent, bend, fall = _look_along(problem, theta, point, direction)
-        if bend <= 0 or fall <= 0:  # rounding has eaten the recurrence: look again, start afresh
-            point, before, passes = problem.at(theta), [], passes + 2
-            yield State(theta, passes, point.value, point.gradient, settled=True)
-            continue
-        length = fall / bend
-        theta, passes = theta + length * direction, passes + 1
-        value = point.value - length * fall / 2
-        point = Point(value, point.gradient + length * bent)
-        yield State(theta, passes, value, point.gradient, settled=True)
-        before = [*before, (direction / bend**0.5, bent / bend**0.5)][-MEMORY:]
-
-
-def _conjugated(
-    gradient: Floats, preconditioner: Preconditioner, before: list[tuple[Floats, Floats]]
-) -> Floats:
-    """P^-1 g without what lies along directions that were walked."""
-    direction = preconditioner.solve(gradient)
-    for d, hd in before:
-        direction = direction - float((direction * hd).sum()) * d
-    return direction
-
-
-def _look_along(
-    problem: Streamed, theta: Floats, point: Point, direction: Floats
-) -> tuple[Floats, float, float]:
-    """(H d, d'Hd, -g'd): how the gradient changes along d, and how fast the objective falls."""
-    bent = problem.at(theta + direction).gradient - point.gradient
-    return bent, float((bent * direction).sum()), -float((point.gradient * direction).sum())
+        direction = -preconditioner.solve(point.gradient)
+        for d, hd in before:
+            direction = direction - float((direction * hd).sum()) * d
+        passes += 1
+        found = along(problem, theta, point, direction)
+        if found is None:  # rounding has eaten the recurrence: look again, start afresh
+            point, passes = problem.at(theta), passes + 1
+            before.clear()
+        else:
+            step, there = found
+            theta, bent = theta + step, there.gradient - point.gradient
+            length = float((step * bent).sum()) ** 0.5
+            before.append((step / length, bent / length))
+            point = there
+        yield State(theta, passes, point.value, point.gradient, settled=True)

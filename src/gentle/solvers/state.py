@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from gentle.batch import Floats
 from gentle.problem import Problem
 
 P_contra = TypeVar("P_contra", bound=Problem, contravariant=True)
+Stall = Literal["rounding", "wandering"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +26,10 @@ class State:
 
 class Solver(Protocol[P_contra]):
     """Yields states without end and never judges itself: the driver stops it."""
+
+    @property
+    def stall(self) -> Stall | None:
+        """What it means that a few states brought nothing nearer; None where that happens on the way."""
 
     def steps(self, problem: P_contra, state: State) -> Iterator[State]:
         """Better and better points, from a given one."""

@@ -1,0 +1,62 @@
+"""L-BFGS, the quasi-Newton method of limited memory (Liu and Nocedal 1989)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from gentle.batch import Floats
+from gentle.problem import Streamed
+from gentle.solvers.line import along
+from gentle.solvers.state import Stall, State
+
+MEMORY = 10  # steps that the inverse Hessian is read off
+Pair = tuple[Floats, Floats]  # a step, and how the gradient changed along it
+
+
+@dataclass(frozen=True)
+class LBFGS:
+    """Exact minima along -B g, a pass a step, B the inverse Hessian as the last ten steps show it.
+
+    In columns of mean 0 and spread 1; no learning rate is asked for. On a quadratic it goes the way
+    of conjugate gradients (Nazareth 1979). Not for a loss that is no quadratic.
+    """
+
+    stall: ClassVar[Stall | None] = None
+
+    def steps(self, problem: Streamed, state: State) -> Iterator[State]:
+        theta, passes = state.theta, state.passes + 1
+        point = problem.at(theta)
+        yield State(theta, passes, point.value)
+        pairs: deque[Pair] = deque(maxlen=MEMORY)
+        while True:
+            direction = -_times_inverse(pairs, point.gradient)
+            passes += 1
+            found = along(problem, theta, point, direction)
+            if found is None:  # rounding has eaten the recurrence: look again, start afresh
+                point, passes = problem.at(theta), passes + 1
+                yield State(theta, passes, point.value)
+                pairs.clear()
+                continue
+            step, there = found
+            theta = theta + step
+            yield State(theta, passes, there.value)
+            pairs.append((step, there.gradient - point.gradient))
+            point = there
+
+
+def _times_inverse(pairs: deque[Pair], gradient: Floats) -> Floats:
+    """B g by the two loops of Nocedal (1980)."""
+    found = gradient.copy()
+    shares = []
+    for step, change in reversed(pairs):
+        shares.append(float((step * found).sum() / (step * change).sum()))
+        found -= shares[-1] * change
+    if pairs:
+        step, change = pairs[-1]
+        found *= (step * change).sum() / (change**2).sum()
+    for step, change in pairs:
+        found += (shares.pop() - (change * found).sum() / (step * change).sum()) * step
+    return found
