@@ -50,7 +50,7 @@ class SGD:
     def _averaged_pass(self, problem: Streamed, curvature: Curvature, start: Floats) -> Floats:
         """The average of one stochastic path; later points weigh more (Shamir and Zhang 2013)."""
         inverse = torch.from_numpy(curvature.solve(np.eye(len(start))))
-        step = _stable_step(problem, curvature, self.batch_size)
+        step = stable_step(_whitened(problem, curvature), self.batch_size)
         shuffle = torch.Generator().manual_seed(self.seed)
         theta = torch.from_numpy(start.copy())
         average = theta.clone()
@@ -77,18 +77,21 @@ def _minibatches(
         yield u[rows], v[rows], mass
 
 
-def _stable_step(problem: Streamed, curvature: Curvature, size: int) -> float:
+def stable_step(w: Floats, size: int) -> float:
     """Half the largest step at which minibatches of this size contract in the mean square.
 
-    With w the rows in coordinates of curvature one and B rows at a time that is 2 over the largest
-    eigenvalue of (1 - 1/B) I + E[|w|^2 w w'] / B, as the sample shows it (Defossez and Bach 2015).
-    Weights are left aside: `_bounded` answers for them.
+    With w (n, q) some rows in coordinates of curvature one and B rows at a time that is 2 over the
+    largest eigenvalue of (1 - 1/B) I + E[|w|^2 w w'] / B, as they show it (Defossez and Bach 2015).
     """
-    u, _ = problem.coordinates.apply(problem.sample)
-    w = solve_upper(curvature.r, u.numpy().T, transposed=True).T  # (m, q)
     fourth = w.T @ (w * (w**2).sum(axis=1, keepdims=True)) / len(w)
     largest = float(np.linalg.eigvalsh(fourth)[-1]) if len(fourth) else 0.0
     return 1 / (1 + (largest - 1) / size) if largest > 1 else 1.0
+
+
+def _whitened(problem: Streamed, curvature: Curvature) -> Floats:
+    """The sample in coordinates of curvature one; weights are left aside: `_bounded` answers for them."""
+    u, _ = problem.coordinates.apply(problem.sample)
+    return solve_upper(curvature.r, u.numpy().T, transposed=True).T
 
 
 def _bounded(
