@@ -36,7 +36,8 @@ ROOMS = {  # library -> the only rooms that may import it
     "formulaic": {"formula"},
     "polars": {"sources", "design", "formula", "tables"},
 }
-RESULTS = {"result": ("Fit", "Fits"), "online": ("OnePass",)}  # room -> classes whose methods that show or export load their room when called
+# room -> its results: their methods that show or export load their room when they are called
+RESULTS = {"result": ("Fit", "Fits"), "online": ("OnePass",)}
 WITHOUT_TORCH = ("result", "tables", "cli", "inference", "verdict", "errors", "files", "story")
 HEAVY = ("torch", "polars", "sklearn", "matplotlib", "pandas", "formulaic", "scipy", "PIL")
 
@@ -136,8 +137,7 @@ def test_imports_stand_at_the_top(path):
     inside = [
         f"line {line}: {module} in {where}"
         for line, module, where in imports(path)
-        if where not in ("module", "types")
-        and where.split(".")[0] not in RESULTS.get(room, ())
+        if where not in ("module", "types") and where.split(".")[0] not in RESULTS.get(room, ())
     ]
     assert not inside
 

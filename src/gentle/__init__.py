@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from gentle.errors import RankWarning as RankWarning
     from gentle.estimators import LinearRegression as LinearRegression
     from gentle.fitting import fit as fit
-    from gentle.online import Online as Online
     from gentle.online import OnePass as OnePass
+    from gentle.online import Online as Online
     from gentle.result import Fit as Fit
     from gentle.result import Fits as Fits
 

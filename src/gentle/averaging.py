@@ -8,9 +8,11 @@ and the estimate is the average of phi_1 .. phi_t (Polyak and Juditsky 1992). Ho
 wandered on its way is its measure (random scaling: Lee, Liao, Seo and Shin 2022): for a coefficient b
 with averages bbar_s, s = 1 .. t,
 
-    V = t^-2 sum_s s^2 (bbar_s - bbar_t)^2,    (bbar_t - b) / sqrt(V/t)  ->  W(1) / sqrt(int (W(r) - rW(1))^2 dr),
+    V = t^-2 sum_s s^2 (bbar_s - bbar_t)^2,
+    (bbar_t - b) / sqrt(V/t)  ->  W(1) / sqrt(int_0^1 (W(r) - r W(1))^2 dr),
 
-W a Brownian motion. The limit knows neither the noise nor its variance, and three sums a coefficient hold V.
+with W a Brownian motion. The limit knows neither the noise nor its variance, and V is held by three
+sums for each coefficient.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from gentle.statistics import invert_upper
 LEAST_OPENING = 200  # rows that show units, curvature and a start
 OPENING_PER_COEFFICIENT = 10
 LONGEST_OPENING = 16  # times as many, where some column does not yet stand out from the others
-LEAST_ROWS = 20  # a step
+LEAST_ROWS = 20  # a step, and not fewer than coefficients
 HELD = 100  # steps after which the rate begins to fall
 DECAY = 0.505  # of the rate: above 1/2, so that the average has its limit law
 DISTINCT = 1e-7  # of a column's spread: less, beside the columns before it, is rounding
@@ -37,6 +39,11 @@ LARGEST = 1e140  # of a number, and of the inverse of a spread
 def opening_rows(q: int) -> int:
     """How many rows a path of q coefficients looks at before its first step."""
     return max(LEAST_OPENING, OPENING_PER_COEFFICIENT * q)
+
+
+def rows_per_step(q: int) -> int:
+    """How many rows a step of q coefficients looks at."""
+    return max(LEAST_ROWS, q)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +81,7 @@ class Opening:
             return int(near.argmax()) - int(intercept)
         shrink = np.concatenate([np.ones(int(intercept)), 1 / scale])
         v = root_share[:, 0] * (y - target_centre) / target_scale
-        size = max(LEAST_ROWS, len(r) // 2)
+        size = rows_per_step(len(r))
         return cls(
             centre,
             shrink[:, None] * invert_upper(r),
@@ -180,7 +187,9 @@ class Path:
         if not t:
             return np.full_like(self.phi, np.nan)
         away = self.opening.units @ (self.wandered / t)
-        squares = self.squares - 2 * away * self.products + away**2 * (t * (t + 1) * (2 * t + 1) / 6)
+        squares = (
+            self.squares - 2 * away * self.products + away**2 * (t * (t + 1) * (2 * t + 1) / 6)
+        )
         return np.asarray(np.sqrt(np.clip(squares, 0, None) / float(t) ** 3))
 
 

@@ -46,7 +46,7 @@ POLISHED_NUMBERS = 1e6  # up to so many numbers a polish costs milliseconds, and
 LARGEST = 1e140  # of a number, and of its inverse
 MOST_TERMS = 3  # of a combination that is written out
 
-OF_ONE_PASS = tuple("data formula target features names intercept weights missing".split())
+OF_ONE_PASS = ("data", "formula", "target", "features", "names", "intercept", "weights", "missing")
 ONE_PASS_KNOWS = ("passes", "errors", "solver", "seed")  # it draws nothing
 
 Column = str | Sequence[Any]  # the name of a column, or its values (n,)
@@ -201,15 +201,20 @@ def _met_once(asked: Mapping[str, Any]) -> OnePass:
         )
     if asked["solver"] not in ("auto", "sgd"):
         raise GentleError(
-            f"one pass is a stochastic descent, and solver is {asked['solver']!r}: leave it out, or take 'sgd'"
+            f"one pass is a stochastic descent, and solver is {asked['solver']!r}: leave it out"
         )
     known = signature(fit).parameters
-    other = [name for name in known if name not in OF_ONE_PASS and name not in ONE_PASS_KNOWS]
-    if beside := [name for name in other if asked[name] != known[name].default]:
+    other = [name for name in known if name not in (*OF_ONE_PASS, *ONE_PASS_KNOWS)]
+    if beside := [name for name in other if not _same(asked[name], known[name].default)]:
         raise GentleError(
             f"one pass with errors='{RANDOM_SCALING}' has no {listed(beside, last='or')}: leave it out"
         )
     return one_pass(**{name: asked[name] for name in OF_ONE_PASS})
+
+
+def _same(value: Any, default: object) -> bool:
+    """Whether a choice is the default one; columns, which compare by element, are never that."""
+    return value is default or (isinstance(value, str | int | float) and value == default)
 
 
 def open_rows(

@@ -16,14 +16,13 @@ from gentle.batch import Floats, rows_per_batch
 from gentle.certificate import Certificate
 from gentle.choices import Choices
 from gentle.comparison import Claim, Question, compare
-from gentle.design import Design, Rows, refuse_other_than_numbers
+from gentle.design import Design, Rows
 from gentle.driver import Progress
 from gentle.errors import GentleError, listed, near
 from gentle.exact import Exact, Placing
 from gentle.formula import restrictions
 from gentle.inference import Contrast, Wald
 from gentle.meat import Sandwich
-from gentle.sources import Arrays, Source, open_source, with_columns
 from gentle.statistics import (
     Moments,
     Score,

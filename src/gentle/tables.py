@@ -332,9 +332,11 @@ def one_pass_summary(one: OnePass, level: float = 0.95) -> RenderableType:
         _rows(one.tally, "rows"),
         f"{one.steps:,} steps; intervals by random scaling, for rows in random order",
     ]
-    foot = [] if one.trustworthy else [
-        f"fewer than {LEAST_STEPS} steps: these intervals may be too narrow"
-    ]
+    foot = (
+        []
+        if one.trustworthy
+        else [f"fewer than {LEAST_STEPS} steps: these intervals may be too narrow"]
+    )
     return Group(*map(Text, head), Text(), *_table(one.names, numbers), *map(Text, foot))
 
 
