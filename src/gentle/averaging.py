@@ -29,7 +29,9 @@ from gentle.statistics import invert_upper
 LEAST_OPENING = 200  # rows that show units, curvature and a start
 OPENING_PER_COEFFICIENT = 10
 LONGEST_OPENING = 16  # times as many, where some column does not yet stand out from the others
-LEAST_ROWS = 20  # a step, and not fewer than coefficients
+LEAST_ROWS = 20  # a step
+COEFFICIENTS_PER_ROW = 4  # of a step, where that makes it longer
+LEAST_STEPS = 400  # of LEAST_ROWS rows, or of as many as coefficients, before the limit law holds
 HELD = 100  # steps after which the rate begins to fall
 DECAY = 0.505  # of the rate: above 1/2, so that the average has its limit law
 DISTINCT = 1e-7  # of a column's spread: less, beside the columns before it, is rounding
@@ -43,7 +45,12 @@ def opening_rows(q: int) -> int:
 
 def rows_per_step(q: int) -> int:
     """How many rows a step of q coefficients looks at."""
-    return max(LEAST_ROWS, q)
+    return max(LEAST_ROWS, q // COEFFICIENTS_PER_ROW)
+
+
+def least_steps(q: int) -> int:
+    """How many steps a path of q coefficients needs before the limit law is nearly its own."""
+    return -(-LEAST_STEPS * max(LEAST_ROWS, q) // rows_per_step(q))
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from gentle import inference
-from gentle.averaging import LONGEST_OPENING, Opening, Path, opening_rows, rows_per_step
+from gentle.averaging import (
+    LONGEST_OPENING,
+    Opening,
+    Path,
+    least_steps,
+    opening_rows,
+    rows_per_step,
+)
 from gentle.batch import INTERCEPT, Batch, Floats, rows_per_batch
 from gentle.design import Design, Missing, Rows, learn_design, refuse_lacking
 from gentle.errors import CovarianceWarning, GentleError, listed
@@ -28,7 +35,6 @@ if TYPE_CHECKING:
     import polars as pl
 
 RANDOM_SCALING = "random-scaling"
-LEAST_STEPS = 400  # below which the law of the intervals is not yet theirs
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -72,9 +78,14 @@ class OnePass:
         return self.tally.n_used
 
     @property
+    def least_steps(self) -> int:
+        """How many steps the intervals need: 400, and more beyond 20 coefficients."""
+        return least_steps(len(self.names))
+
+    @property
     def trustworthy(self) -> bool:
         """Whether there were steps enough for the law of the intervals."""
-        return self.steps >= LEAST_STEPS
+        return self.steps >= self.least_steps
 
     @property
     def coef(self) -> Mapping[str, float]:
@@ -283,7 +294,7 @@ class Online:
     @property
     def trustworthy(self) -> bool:
         """Whether there are steps enough for the law of the intervals."""
-        return self.steps >= LEAST_STEPS
+        return self._stream is not None and self.steps >= least_steps(self._stream.q)
 
     @property
     def coef(self) -> Mapping[str, float]:
@@ -291,7 +302,7 @@ class Online:
         return self._found.coef
 
     def conf_int(self, level: float = 0.95) -> Mapping[str, tuple[float, float]]:
-        """Name -> (low, high) by random scaling; warns while there are fewer than 400 steps."""
+        """Name -> (low, high) by random scaling; warns while there are too few steps."""
         found = self._found
         _warn_of_steps(found)
         return found.conf_int(level)
@@ -305,7 +316,7 @@ class Online:
         return self._found.summary(level)
 
     def result(self) -> OnePass:
-        """What has been found so far, which later rows do not change; warns below 400 steps.
+        """What has been found so far, which later rows do not change; warns while there are too few steps.
 
         Raises GentleError while the rows are too few for a step.
         """
@@ -424,7 +435,7 @@ def _as_first(source: Source, target: Mapping[str, str]) -> Source:
 def _warn_of_steps(found: OnePass, stacklevel: int = 3) -> None:
     if not found.trustworthy:
         warnings.warn(
-            f"intervals of one pass need {LEAST_STEPS} steps, and the rows were enough for {found.steps}: "
+            f"intervals of one pass need {found.least_steps:,} steps, and the rows were enough for {found.steps:,}: "
             "they may be too narrow",
             CovarianceWarning,
             stacklevel=stacklevel,

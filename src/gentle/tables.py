@@ -24,7 +24,7 @@ from gentle.layout import (
     spread,
     t_value,
 )
-from gentle.online import LEAST_STEPS, OnePass
+from gentle.online import OnePass
 from gentle.result import Fit
 from gentle.statistics import Tally
 
@@ -335,7 +335,7 @@ def one_pass_summary(one: OnePass, level: float = 0.95) -> RenderableType:
     foot = (
         []
         if one.trustworthy
-        else [f"fewer than {LEAST_STEPS} steps: these intervals may be too narrow"]
+        else [f"fewer than {one.least_steps:,} steps: these intervals may be too narrow"]
     )
     return Group(*map(Text, head), Text(), *_table(one.names, numbers), *map(Text, foot))
 

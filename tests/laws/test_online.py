@@ -153,6 +153,16 @@ def test_few_steps_warn_and_many_do_not():
     assert "fewer" not in online.summary()
 
 
+def test_wide_designs_need_more_steps():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((12_000, 100))
+    with pytest.warns(
+        CovarianceWarning, match="need 1,616 steps, and the rows were enough for 439"
+    ):
+        one = found(X, rng.standard_normal(12_000))
+    assert not one.trustworthy
+
+
 def test_intervals_shrink_as_the_root_of_the_rows():
     X, y, _ = rows(n=160_000)
     short, long = found(X[:10_000], y[:10_000]), found(X, y)
