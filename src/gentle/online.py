@@ -435,8 +435,8 @@ def _as_first(source: Source, target: Mapping[str, str]) -> Source:
 def _warn_of_steps(found: OnePass, stacklevel: int = 3) -> None:
     if not found.trustworthy:
         warnings.warn(
-            f"intervals of one pass need {found.least_steps:,} steps, and the rows were enough for {found.steps:,}: "
-            "they may be too narrow",
+            f"intervals of one pass need {found.least_steps:,} steps, and the rows were enough for "
+            f"{found.steps:,}: they may be too narrow",
             CovarianceWarning,
             stacklevel=stacklevel,
         )
