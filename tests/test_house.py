@@ -19,10 +19,12 @@ FLOORS = {
     "model": ("losses", "penalties", "coordinates", "fitted"),
     "pass": ("statistics", "meat", "refinement", "engines", "shuffling"),
     "solve": (
-        *("sketch", "problem", "exact", "solvers", "certificate", "driver", "approach", "verdict"),
+        *("sketch", "problem", "exact", "solvers", "averaging", "certificate", "driver"),
+        *("approach", "verdict"),
     ),
     "result": (
-        *("inference", "choices", "comparison", "result", "diagnostics", "fitting", "checking"),
+        *("inference", "choices", "comparison", "result", "diagnostics", "online", "fitting"),
+        "checking",
     ),
     "show": ("story", "tables", "modules", "pictures", "report", "estimators", "cli"),
 }
@@ -38,7 +40,8 @@ ROOMS = {  # library -> the only rooms that may import it
     "formulaic": {"formula"},
     "polars": {"sources", "design", "formula", "tables"},
 }
-RESULTS = ("Fit", "Fits")  # their methods that show or export load their room when they are called
+# room -> its results: their methods that show or export load their room when they are called
+RESULTS = {"result": ("Fit", "Fits"), "online": ("OnePass",)}
 WITHOUT_TORCH = ("result", "tables", "cli", "inference", "verdict", "errors", "files", "story")
 HEAVY = ("torch", "polars", "sklearn", "matplotlib", "pandas", "formulaic", "scipy", "PIL")
 
@@ -119,9 +122,9 @@ def test_imports_go_to_the_same_floor_or_one_before_it(path):
             allowed = module in TEXTBOOK_MAY
         elif room == "tour":
             allowed = other in FLOOR
-        elif deferred and room == "result" and where.split(".")[0] in RESULTS:
+        elif deferred and where.split(".")[0] in RESULTS.get(room, ()):
             allowed = True  # conveniences of a result
-        elif where == "types" and room == "result":
+        elif where == "types" and room in RESULTS:
             allowed = True  # and their types
         else:
             allowed = FLOOR[other] <= FLOOR[room]
@@ -138,8 +141,7 @@ def test_imports_stand_at_the_top(path):
     inside = [
         f"line {line}: {module} in {where}"
         for line, module, where in imports(path)
-        if where not in ("module", "types")
-        and not (room == "result" and where.split(".")[0] in RESULTS)
+        if where not in ("module", "types") and where.split(".")[0] not in RESULTS.get(room, ())
     ]
     assert not inside
 

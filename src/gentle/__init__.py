@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from gentle.errors import RankWarning as RankWarning
     from gentle.estimators import LinearRegression as LinearRegression
     from gentle.fitting import fit as fit
+    from gentle.online import OnePass as OnePass
+    from gentle.online import Online as Online
     from gentle.result import Fit as Fit
     from gentle.result import Fits as Fits
 
@@ -38,6 +40,8 @@ _WHERE = {
     "GentleError": "gentle.errors",
     "GentleWarning": "gentle.errors",
     "LinearRegression": "gentle.estimators",
+    "OnePass": "gentle.online",
+    "Online": "gentle.online",
     "PrecisionWarning": "gentle.errors",
     "RankWarning": "gentle.errors",
     "certify": "gentle.checking",

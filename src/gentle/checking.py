@@ -14,7 +14,7 @@ from gentle.certificate import Certificate
 from gentle.comparison import Claim, compare
 from gentle.errors import GentleError, listed, near
 from gentle.fitting import fit
-from gentle.result import Fit
+from gentle.result import Fit, Fits
 from gentle.verdict import Verdict
 
 CONSTANTS = (INTERCEPT, "const", "(Intercept)", "intercept", "_cons")  # as libraries call it
@@ -72,7 +72,7 @@ def certify(
     if not isinstance(exact, Fit):
         raise GentleError(
             "coefficients are certified for one target at a time: name one of "
-            + listed(exact, last="or")
+            + listed(exact if isinstance(exact, Fits) else (exact.target,), last="or")
         )
     values = _values(coef, exact)
     claim = Claim(values, n_rows=claimed_rows, l2=claimed_l2, losses=losses)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from gentle import formula as wilkinson
 from gentle.batch import INTERCEPT, Batch, Floats, Integers, Labels, rows_per_batch, together
 from gentle.doubled import two_sum
 from gentle.errors import GentleError, listed, near, warn_of_rounding
-from gentle.sources import Arrays, Chunk, Matrix, Source
+from gentle.sources import Arrays, Chunk, Matrix, Source, open_source, with_columns
 from gentle.sources.source import bounds, is_number
 
 A = TypeVar("A", bound=np.generic)
@@ -194,6 +194,31 @@ class Design:
             None if low is None else _tensor(_kept(low, keep)),
             None if y_low is None else _tensor(_kept(y_low, keep)),
         )
+
+    @property
+    def explaining(self) -> tuple[str, ...]:
+        """The source's columns that a prediction needs, each once."""
+        offset = () if self.offset is None else (self.offset,)
+        return tuple(dict.fromkeys((*self.columns, *offset)))
+
+    def each_features(self, source: Source, size: int) -> Iterator[tuple[Floats, Floats, Integers]]:
+        """`features` of a source, so many rows at a time."""
+        if not self.explaining:  # the constant alone
+            height = source.height()
+            yield np.empty((height, 0)), np.zeros(height), np.arange(height)
+            return
+        for chunk in source.scan(self.explaining, size):
+            yield self.features(chunk, source.name)
+
+    def opened(self, data: Any, offset: Any = None) -> Source:
+        """A source for rows that are to be predicted, with the columns that this needs."""
+        if offset is not None and self.offset is None:
+            raise GentleError("an offset was given to predict, and the fit has none: leave it out")
+        source = open_source(data, self.columns)
+        if offset is not None:
+            source = with_columns(source, {self.offset or "(offset)": offset})
+        refuse_lacking(source, self.explaining, self)
+        return source
 
     def features(self, chunk: Chunk, where: str) -> tuple[Floats, Floats, Integers]:
         """(x, offset, rows) of the rows that are complete: what a prediction needs."""
@@ -590,6 +615,25 @@ def _levels(source: Source, name: str) -> tuple[str, ...]:
             "leave it out with a formula or features="
         )
     return tuple(sorted(seen))
+
+
+def refuse_lacking(source: Source, columns: Sequence[str], design: Design) -> None:
+    """Raises GentleError for a source without some column that a design needs, or with text in it."""
+    if isinstance(source, Arrays) and not design.takes_arrays:
+        raise GentleError(
+            "this fit has a formula or texts, so it needs rows with named columns: "
+            "give a frame or a file, not an array"
+        )
+    schema = source.schema()
+    for name in columns:
+        if name in schema and name not in design.levels:
+            refuse_other_than_numbers(source, name)
+        if name not in schema:
+            beside = "; give it as offset=" if name == design.offset else ""
+            raise GentleError(
+                f"{source.name} has no column '{name}', which the fit needs: "
+                f"{near(name, schema)}{beside}"
+            )
 
 
 def refuse_other_than_numbers(source: Source, name: str) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from gentle.errors import (
 from gentle.exact import Exact, Placing, dropping, least_norm, polish, solve
 from gentle.losses import Squared
 from gentle.meat import Sandwich, sandwich
+from gentle.online import RANDOM_SCALING, OnePass, one_pass
 from gentle.penalties import Ridge
 from gentle.problem import Dependent, Quadratic, Streamed, distinctness, reduce
 from gentle.result import Descent, Fit, Fits
@@ -43,6 +45,9 @@ SAMPLE_ROWS = 20_000  # that say which rate minibatches bear
 POLISHED_NUMBERS = 1e6  # up to so many numbers a polish costs milliseconds, and is always made
 LARGEST = 1e140  # of a number, and of its inverse
 MOST_TERMS = 3  # of a combination that is written out
+
+OF_ONE_PASS = ("data", "formula", "target", "features", "names", "intercept", "weights", "missing")
+ONE_PASS_KNOWS = ("passes", "errors", "solver", "seed")  # it draws nothing
 
 Column = str | Sequence[Any]  # the name of a column, or its values (n,)
 
@@ -79,7 +84,8 @@ def fit(
     test: float | None = None,
     shuffle: bool = False,
     watch: Callable[[Progress], None] | None = None,
-) -> Fit | Fits:
+    passes: int | None = None,
+) -> Fit | Fits | OnePass:
     """Fit a linear model by least squares and say how far its coefficients are from the exact ones.
 
     Minimises 1/(2W) sum_i w_i (y_i - o_i - x_i'b)^2 + l2/2 sum_j b_j^2 over n rows of mass w_i and
@@ -107,7 +113,7 @@ def fit(
         digits: how many digits every coefficient must be certified to have; asks for a polish.
         errors: "classical" standard errors; "HC0", "HC1", "HC2" or "HC3" where the variance differs
             from row to row; "cluster" where rows of a group belong together, which `cluster` asks for
-            by itself; "HAC" (Newey and West 1987) where neighbouring rows do.
+            by itself; "HAC" (Newey and West 1987) where neighbouring rows do; "random-scaling" of one pass.
         cluster: the groups, as a column's name or labels (n,); a tuple of two for two-way clusters.
         lags: how many neighbours "HAC" looks at; by default floor(4 (n/100)^(2/9)).
         use_t: t intervals and p-values; False takes the normal distribution.
@@ -129,14 +135,19 @@ def fit(
         test: the share of the rows to hold out and score: the last ones, or with shuffle random ones.
         shuffle: whether the held-out rows are drawn at random.
         watch: called with each step of the descent.
+        passes: 1, with errors="random-scaling", for one stochastic pass in the order of the rows, which
+            are met once and not kept: `data` may then also be an iterator of pairs or of frames. The
+            rows must be in random order; sorted ones break it.
 
     Returns:
-        a `Fit`, or for several targets `Fits`, which has one for each.
+        a `Fit`, or for several targets `Fits`, which has one for each; of one pass a `OnePass`.
 
     Raises:
         GentleError (a ValueError): with one sentence that says what is needed, what was found and
             where, and the way out.
     """
+    if passes is not None or errors == RANDOM_SCALING:
+        return _met_once(locals())
     choices = Choices(
         l2=l2,
         solver=solver,
@@ -184,6 +195,32 @@ def fit(
     if tested is not None:
         found = tuple(_scored(one, at, Rows(tested, design)) for at, one in enumerate(found))
     return found[0] if len(found) == 1 else Fits(found)
+
+
+def _met_once(asked: Mapping[str, Any]) -> OnePass:
+    """`fit` in one pass, of everything that it was asked."""
+    if asked["passes"] != 1 or asked["errors"] != RANDOM_SCALING:
+        raise GentleError(
+            f"passes=1 and errors='{RANDOM_SCALING}' belong together, and these are "
+            f"{asked['passes']!r} and {asked['errors']!r}: one pass has no other intervals, and these "
+            "need one pass; max_passes bounds a descent"
+        )
+    if asked["solver"] not in ("auto", "sgd"):
+        raise GentleError(
+            f"one pass is a stochastic descent, and solver is {asked['solver']!r}: leave it out"
+        )
+    known = signature(fit).parameters
+    other = [name for name in known if name not in (*OF_ONE_PASS, *ONE_PASS_KNOWS)]
+    if beside := [name for name in other if not _same(asked[name], known[name].default)]:
+        raise GentleError(
+            f"one pass with errors='{RANDOM_SCALING}' has no {listed(beside, last='or')}: leave it out"
+        )
+    return one_pass(**{name: asked[name] for name in OF_ONE_PASS})
+
+
+def _same(value: Any, default: object) -> bool:
+    """Whether a choice is the default one; columns, which compare by element, are never that."""
+    return value is default or (isinstance(value, str | int | float) and value == default)
 
 
 def open_rows(

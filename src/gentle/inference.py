@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 from scipy.special import chdtrc, fdtrc, ndtr, ndtri, stdtr, stdtrit
@@ -23,6 +24,7 @@ RANK_TOL = 1e-13
 SPAN_TOL = 1e-6  # how far estimates, in standard errors, may leave the span of their covariance
 CONSISTENT_TOL = 1e-10  # how far redundant restrictions may contradict the others, in rounding
 LEVERAGE_TOL = 1e-10  # a leverage this close to one is one: the row's residual is rounding
+MIDPOINTS = 400  # of an integral: as good as exact but for a t near 0
 FIXED = 1e-13  # of the standard errors that it is made of: a smaller one is rounding
 
 
@@ -43,11 +45,47 @@ def intervals(coef: Floats, std_errors: Floats, df: float, level: float) -> tupl
 
     Raises GentleError for a level that is not between 0 and 1.
     """
-    if not is_number(level) or not 0 < level < 1:
-        raise GentleError(f"a level must lie between 0 and 1, such as 0.95, and is {level!r}")
+    _check_level(level)
     above = (1 + level) / 2
     half = (ndtri(above) if math.isinf(df) else stdtrit(df, above)) * std_errors
     return coef - half, coef + half
+
+
+def scaled_p_values(t: Floats) -> Floats:
+    """Two-sided probabilities of a |t| at least so large in the law of random scaling.
+
+    That is the law of Z / sqrt(S) with Z standard normal and, apart from it, S the integral of a squared
+    Brownian bridge. With P(|Z| > a) = 2/pi int_0^{pi/2} exp(-a^2 / (2 sin^2 h)) dh (Craig 1991) and
+    E exp(-z^2 S / 2) = sqrt(z / sinh z) it is
+
+        P(|t| > c) = 2/pi int_0^{pi/2} sqrt(z / sinh z) dh,   z = c / sin h,
+
+    a smooth integral, which the midpoint rule takes to rounding.
+    """
+    h = (np.arange(MIDPOINTS) + 0.5) * (math.pi / 2 / MIDPOINTS)
+    z = np.clip(np.abs(np.asarray(t, dtype=np.float64))[..., None] / np.sin(h), 1e-300, 1e4)
+    return np.asarray((np.sqrt(-2 * z / np.expm1(-2 * z)) * np.exp(-z / 2)).mean(axis=-1))
+
+
+@cache
+def scaled_quantile(level: float) -> float:
+    """The |t| that the law of random scaling stays below with this probability: 6.747 for 0.95.
+
+    Raises GentleError for a level that is not between 0 and 1.
+    """
+    _check_level(level)
+    low, high = 0.0, 1.0
+    while scaled_p_values(np.array(high)) > 1 - level:
+        low, high = high, 2 * high
+    while low < (middle := (low + high) / 2) < high:
+        above = scaled_p_values(np.array(middle)) > 1 - level
+        low, high = (middle, high) if above else (low, middle)
+    return high
+
+
+def _check_level(level: object) -> None:
+    if not is_number(level) or not 0 < level < 1:  # type: ignore[operator]
+        raise GentleError(f"a level must lie between 0 and 1, such as 0.95, and is {level!r}")
 
 
 @dataclass(frozen=True)

@@ -16,14 +16,13 @@ from gentle.batch import Floats, rows_per_batch
 from gentle.certificate import Certificate
 from gentle.choices import Choices
 from gentle.comparison import Claim, Question, compare
-from gentle.design import Design, Rows, refuse_other_than_numbers
+from gentle.design import Design, Rows
 from gentle.driver import Progress, Stop
 from gentle.errors import GentleError, listed, near
 from gentle.exact import Exact, Placing
 from gentle.formula import restrictions
 from gentle.inference import Contrast, Wald
 from gentle.meat import Sandwich
-from gentle.sources import Arrays, Source, open_source, with_columns
 from gentle.statistics import (
     Moments,
     Score,
@@ -359,14 +358,14 @@ class Fit:
         """
         if kind not in ("mean", "new"):
             raise GentleError(f"kind must be 'mean' or 'new', and is {kind!r}")
-        source = self._prediction_rows(data, offset)
+        source = self.design.opened(data, offset)
         if interval is not None and self.l2:
             raise GentleError(
                 "a ridge has no standard errors, so its predictions have no intervals"
             )
         value, square = np.full((2, source.height()), np.nan)
         size = rows_per_batch(len(self.names))
-        for x, known, rows in self._features(source, size):
+        for x, known, rows in self.design.each_features(source, size):
             seen, z = self.answer.fitted.see(x)
             if self.descent_values is not None:
                 value[rows] = x @ self.slopes + self.intercept + known
@@ -564,44 +563,6 @@ class Fit:
             inflation={name: value for name, value in self.vif.items() if value == value},
             tol=self.tol,
         )
-
-    @property
-    def _prediction_columns(self) -> tuple[str, ...]:
-        offset = () if self.design.offset is None else (self.design.offset,)
-        return tuple(dict.fromkeys((*self.design.columns, *offset)))
-
-    def _features(self, source: Source, size: int) -> Iterator[tuple[Floats, Floats, Any]]:
-        """(x, offset, rows) of complete rows, batch by batch."""
-        if not self._prediction_columns:  # the constant alone
-            height = source.height()
-            yield np.empty((height, 0)), np.zeros(height), np.arange(height)
-            return
-        for chunk in source.scan(self._prediction_columns, size):
-            yield self.design.features(chunk, source.name)
-
-    def _prediction_rows(self, data: Any, offset: Any) -> Source:
-        """A source with the columns that a prediction needs."""
-        if offset is not None and self.design.offset is None:
-            raise GentleError("an offset was given to predict, and the fit has none: leave it out")
-        source = open_source(data, self.design.columns)
-        if isinstance(source, Arrays) and not self.design.takes_arrays:
-            raise GentleError(
-                "this fit has a formula or texts, so it predicts for rows with named columns: "
-                "give a frame or a file, not an array"
-            )
-        if offset is not None:
-            source = with_columns(source, {self.design.offset or "(offset)": offset})
-        schema = source.schema()
-        for name in self._prediction_columns:
-            if name in schema and name not in self.design.levels:
-                refuse_other_than_numbers(source, name)
-            if name not in schema:
-                beside = "; give it as offset=" if name == self.design.offset else ""
-                raise GentleError(
-                    f"{source.name} has no column '{name}', which the fit needs: "
-                    f"{near(name, schema)}{beside}"
-                )
-        return source
 
     def _joined(self, other: Fit, sums: Callable[[Sums, Sums], Sums], *, negative: bool) -> Fit:
         from gentle.fitting import from_sums

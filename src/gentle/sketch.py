@@ -80,7 +80,7 @@ def sketch(sample: Batch, coordinates: Coordinates, l2: float) -> Sketch:
     if coordinates.width > DENSE_COLUMNS:
         diagonal = Diagonal(1 + penalty)
         start = np.zeros((coordinates.width, sample.y.shape[1]))
-        return Sketch(diagonal, start, _largest(diagonal, coordinates.see(sample)))
+        return Sketch(diagonal, start, _fourth(diagonal, coordinates.see(sample)))
     u, v = (part.numpy() for part in coordinates.apply(sample))
     weighted = u if sample.mass is None else u * sample.mass.numpy()[:, None]
     total = len(u) if sample.mass is None else float(sample.mass.sum())
@@ -91,11 +91,24 @@ def sketch(sample: Batch, coordinates: Coordinates, l2: float) -> Sketch:
     alone = np.clip(1 - square / HARDLY_SEEN, SAMPLE_RIDGE * len(gram), None)
     rooted = Rooted(np.asarray(np.linalg.cholesky(gram + np.diag(alone + penalty))).T)
     start = rooted.solve(along / size[:, None])
-    return Sketch(rooted, start, _largest(rooted, coordinates.see(sample)))
+    return Sketch(rooted, start, _fourth(rooted, coordinates.see(sample)))
 
 
-def _largest(preconditioner: Preconditioner, seen: Seen) -> float:
-    """By the power method; weights are left aside."""
+def stable_step(largest: float, size: int) -> float:
+    """Half the largest step at which minibatches of this size contract in the mean square.
+
+    With w the rows in coordinates of curvature one and B rows at a time that is 2 over the largest
+    eigenvalue of (1 - 1/B) I + E[|w|^2 w w'] / B, and `largest` that of the expectation (Defossez and
+    Bach 2015).
+    """
+    return 1 / (1 + (largest - 1) / size) if largest > 1 else 1.0
+
+
+def _fourth(preconditioner: Preconditioner, seen: Seen) -> float:
+    """The largest eigenvalue of the mean of (u'P^-1 u) P^-1 u u', by the power method.
+
+    Weights are left aside: a stochastic pass bounds its steps where they matter.
+    """
     lengths = preconditioner.lengths(seen)[:, None] / len(seen.v)
     direction = np.ones((seen.coordinates.width, 1))
     found = 0.0
@@ -103,6 +116,6 @@ def _largest(preconditioner: Preconditioner, seen: Seen) -> float:
         image = preconditioner.solve(seen.adjoint(lengths * seen.times(direction)))
         found = float(np.linalg.norm(image) / np.linalg.norm(direction))
         if not found > 0:
-            return 0.0
+            break
         direction = image / np.linalg.norm(image)
     return found

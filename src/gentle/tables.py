@@ -24,6 +24,7 @@ from gentle.layout import (
     spread,
     t_value,
 )
+from gentle.online import OnePass
 from gentle.result import Fit
 from gentle.statistics import Tally
 
@@ -312,6 +313,45 @@ LATEX = {sign: f"\\{sign}" for sign in "&%$#_{}"} | {
     "~": "\\textasciitilde{}",
     "^": "\\textasciicircum{}",
 }
+
+
+def one_pass_summary(one: OnePass, level: float = 0.95) -> RenderableType:
+    """Coefficients of one stochastic pass, with intervals by random scaling."""
+    low, high = zip(*one.conf_int(level).values(), strict=True)
+    tail = (1 - level) / 2
+    numbers: list[Column] = [
+        ("coefficient", list(map(estimate, one.values, one.scales))),
+        ("p", [fixed(value, 3) for value in one.p_values.values()]),
+        (f"[{tail:.6g}", list(map(bound, low, one.scales))),
+        (f"{1 - tail:.6g}]", list(map(bound, high, one.scales))),
+    ]
+    weights = one.design.weights
+    part = "" if weights is None else ", weights" + f" {weights}" * (weights != "(weights)")
+    head = [
+        f"{one.target}: least squares{part}, by one averaged stochastic pass",
+        _rows(one.tally, "rows"),
+        f"{one.steps:,} steps; intervals by random scaling, for rows in random order",
+    ]
+    foot = (
+        []
+        if one.trustworthy
+        else [f"fewer than {one.least_steps:,} steps: these intervals may be too narrow"]
+    )
+    return Group(*map(Text, head), Text(), *_table(one.names, numbers), *map(Text, foot))
+
+
+def one_pass_to_polars(one: OnePass, level: float = 0.95) -> pl.DataFrame:
+    """One row for each coefficient of one stochastic pass: name, coefficient, p, low and high."""
+    bounds = list(one.conf_int(level).values())
+    return pl.DataFrame(
+        {
+            "name": list(one.names),
+            "coefficient": list(one.coef.values()),
+            "p": list(one.p_values.values()),
+            "low": [low for low, _ in bounds],
+            "high": [high for _, high in bounds],
+        }
+    )
 
 
 def check_summary(check: Check) -> RenderableType:

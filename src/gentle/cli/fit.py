@@ -128,6 +128,7 @@ def fit(
     from gentle.driver import Progress
     from gentle.errors import GentleError
     from gentle.fitting import fit as fit_data
+    from gentle.online import OnePass
     from gentle.result import Fits
     from gentle.tables import summary
 
@@ -172,6 +173,7 @@ def fit(
             shuffle=shuffle,
             watch=watch,
         )
+    assert not isinstance(found, OnePass)  # the command does not ask for one
     fits = list(found.values()) if isinstance(found, Fits) else [found]
     for one in fits:
         console().print(summary(one))

@@ -16,6 +16,7 @@ import numpy as np
 from gentle.batch import BLOCK_NUMBERS, Floats
 from gentle.coordinates import Seen
 from gentle.problem import Streamed
+from gentle.sketch import stable_step
 from gentle.solvers.limits import check_batch_size
 from gentle.solvers.line import along
 from gentle.solvers.state import Stall, State
@@ -65,7 +66,7 @@ class SGD:
         theta = average = state.theta
         n_rows = float(problem.n_rows)
         size = self.batch_size or _minibatch(n_rows, len(theta))
-        step = _stable_step(problem.sketch.largest, size)
+        step = stable_step(problem.sketch.largest, size)
         seen_rows = looks = 0
         for count, seen in enumerate(problem.minibatches(size, rng), 1):
             gradient = problem.gradient(theta, seen)
@@ -83,16 +84,6 @@ def _minibatch(n_rows: float, q: int) -> int:
     """How many rows: so many that a step along P^-1 g is a long one, and that steps are not too many."""
     least = max(LEAST_ROWS, 2 * q)
     return int(max(least, min(n_rows / STEPS, BLOCK_NUMBERS / q)))
-
-
-def _stable_step(largest: float, size: int) -> float:
-    """Half the largest step at which minibatches of this size contract in the mean square.
-
-    With w the rows in coordinates of curvature one and B rows at a time that is 2 over the largest
-    eigenvalue of (1 - 1/B) I + E[|w|^2 w w'] / B, as the sample shows it (Defossez and Bach 2015).
-    Weights are left aside: `_bounded` answers for them.
-    """
-    return 1 / (1 + (largest - 1) / size) if largest > 1 else 1.0
 
 
 def _bounded(step: float, gradient: Floats, direction: Floats, seen: Seen) -> float:
