@@ -23,7 +23,8 @@ FLOORS = {
         *("approach", "verdict"),
     ),
     "result": (
-        *("inference", "choices", "comparison", "result", "diagnostics", "online", "fitting"),
+        *("inference", "choices", "comparison", "result", "descended", "diagnostics", "online"),
+        "fitting",
         "checking",
     ),
     "show": ("story", "tables", "modules", "pictures", "report", "estimators", "cli"),
@@ -41,7 +42,7 @@ ROOMS = {  # library -> the only rooms that may import it
     "polars": {"sources", "design", "formula", "tables"},
 }
 # room -> its results: their methods that show or export load their room when they are called
-RESULTS = {"result": ("Fit", "Fits"), "online": ("OnePass",)}
+RESULTS = {"result": ("Fit", "Fits"), "online": ("OnePass",), "descended": ("Descended",)}
 WITHOUT_TORCH = ("result", "tables", "cli", "inference", "verdict", "errors", "files", "story")
 HEAVY = ("torch", "polars", "sklearn", "matplotlib", "pandas", "formulaic", "scipy", "PIL")
 

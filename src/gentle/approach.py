@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from gentle.certificate import Certificate, Estimate, certify, estimate
+from gentle.certificate import Certificate, Estimate, Estimator, certify
 from gentle.coordinates import Coordinates
 from gentle.driver import Limits, Outcome, Progress, Stop, drive
 from gentle.engines import Divisible, fold
@@ -42,6 +42,7 @@ class Approach:
     """A descent as far as estimates lead it."""
 
     problem: Streamed
+    seen: Survey
     solver: Solver[Streamed]
     outcome: Outcome[Estimate]
 
@@ -78,11 +79,11 @@ def approach(
         solver,
         problem,
         State(problem.sketch.start, 1.0),
-        lambda state: estimate(problem, state, spare),
+        Estimator(problem, spare),
         limits,
         watch=watch,
     )
-    return Approach(problem, solver, outcome)
+    return Approach(problem, seen, solver, outcome)
 
 
 def confirmed(

@@ -68,34 +68,58 @@ class Certificate:
 
 @dataclass(frozen=True)
 class Estimate:
-    """How far a point is from the minimiser, as the gradient there and a sampled curvature say.
-
-    With P the curvature of a sample, sqrt(W g'P^-1 g) / s is about the largest distance that any
-    linear combination of the coefficients has from its minimiser, in its own standard errors.
-    """
+    """About how far a point is from the minimiser, as its gradient and a sampled curvature say."""
 
     within: float
     floor: float
+    unit: Unit
     estimated: ClassVar[bool] = True
 
+    @property
+    def in_se(self) -> float:
+        """The distance in yardsticks; nan where those are relative sizes."""
+        return self.within if self.unit != "relative" else float("nan")
 
-def estimate(problem: Streamed, state: State, df_resid: float) -> Estimate | None:
-    """The estimate at a state whose value and gradient the solver has seen.
 
-    Without degrees of freedom or noise it is relative to the size of the coefficients.
+class Estimator:
+    """Estimates at the states of a descent whose value and gradient the solver has seen.
+
+    P^-1 g stands for the distance H^-1 g, divided by the least d'Hd / d'Pd of the steps d so far: P is
+    a guess, and late steps go where it is too large. The yardstick is s sqrt((P^-1)_jj / W). Without
+    degrees of freedom or noise it is the size of the coefficient.
     """
-    if state.gradient is None or state.value is None:
-        return None
-    total = problem.total
-    step = problem.sketch.preconditioner.solve(state.gradient)
-    energy = total * float((state.gradient * step).sum())
-    rss = total * problem.misfit(state.theta, state.value) - energy
-    q = len(state.theta)
-    if df_resid <= 0 or rss <= total * NOISE_FREE**2:
-        apart = np.abs(step) / np.maximum(np.abs(state.theta), 1.0)
-        return Estimate(SAFETY * float(apart.max(initial=0.0)), 4 * q * EPSILON)
-    s = np.sqrt(rss / df_resid)
-    return Estimate(SAFETY * np.sqrt(max(energy, 0.0)) / s, 4 * EPSILON * np.sqrt(total * q) / s)
+
+    def __init__(self, problem: Streamed, df_resid: float) -> None:
+        self._problem = problem
+        self._df_resid = df_resid
+        self._least = 1.0
+        self._last: State | None = None
+
+    def __call__(self, state: State) -> Estimate | None:
+        if state.gradient is None or state.value is None:
+            return None
+        self._look(state, state.gradient)
+        problem, q = self._problem, len(state.theta)
+        guess = problem.sketch.preconditioner
+        apart = SAFETY / self._least * np.abs(guess.solve(state.gradient)[:, 0])
+        square = problem.misfit(state.theta, state.value)
+        if self._df_resid <= 0 or square <= NOISE_FREE**2:
+            size = np.maximum(np.abs(state.theta[:, 0]), 1.0)
+            return Estimate(_largest(apart, size), 4 * q * EPSILON, "relative")
+        yardstick = np.sqrt(square / self._df_resid) * guess.spreads
+        floor = 4 * EPSILON * float(np.sqrt(q * self._df_resid / square))
+        unit: Unit = "scale" if problem.penalty.l2 else "standard errors"
+        return Estimate(_largest(apart, yardstick), floor, unit)
+
+    def _look(self, state: State, gradient: Floats) -> None:
+        """What the step from the last state says of the curvature."""
+        if self._last is not None and self._last.gradient is not None:
+            step = state.theta - self._last.theta
+            guessed = self._problem.sketch.preconditioner.square(step)
+            bend = float((step * (gradient - self._last.gradient)).sum())
+            if guessed > 0 and bend > 0:
+                self._least = min(self._least, bend / guessed)
+        self._last = state
 
 
 def certify(exact: Exact, coef: Floats) -> Certificate:

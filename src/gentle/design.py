@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, TypeVar
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import torch
+from scipy.sparse import csr_array
 
 from gentle import formula as wilkinson
 from gentle.batch import INTERCEPT, Batch, Floats, Integers, Labels, rows_per_batch, together
@@ -18,8 +20,11 @@ from gentle.doubled import two_sum
 from gentle.errors import GentleError, listed, near, warn_of_rounding
 from gentle.sources import Arrays, Chunk, Matrix, Source, open_source, with_columns
 from gentle.sources.source import bounds, is_number
+from gentle.sparse import is_sparse, wrapped, written_out
 
 A = TypeVar("A", bound=np.generic)
+K = TypeVar("K", bound="npt.NDArray[Any] | csr_array[Any, Any]")
+Sight = Floats | csr_array  # numbers (n, p), or sparse ones
 Missing = Literal["drop", "raise"]
 Mask = npt.NDArray[np.bool_]
 Levels = Mapping[str, tuple[str, ...]]  # text column -> its levels, sorted, the reference first
@@ -159,8 +164,10 @@ class Design:
         named = [name for name in extra if name is not None]
         return tuple(dict.fromkeys((*self.columns, *self.target_columns, *named)))
 
-    def batch(self, chunk: Chunk, where: str) -> Batch:
+    def batch(self, chunk: Chunk, where: str, *, sparse: bool = False) -> Batch:
         """The rows of a chunk that are complete, as numbers; `where` names their source.
+
+        Sparse rows stay so where that is asked for, and are written out otherwise.
 
         Raises GentleError for an infinity, a weight below zero, a level that the fit did not see and,
         with missing="raise", a missing value, each with its row and column.
@@ -181,8 +188,10 @@ class Design:
         sieve.finite(self.targets, y)
         groups = tuple(_labels(chunk, name, sieve) for name in self.clusters)
         keep = sieve.keep
+        x = _kept(x, keep)
+        x = x if sparse else written_out(x)
         return Batch(
-            _tensor(_kept(x, keep)),
+            wrapped(x) if isinstance(x, csr_array) else _tensor(x),
             _tensor(_kept(y, keep)),
             _kept(chunk.rows, keep),
             None if weight is None else _tensor(_kept(weight, keep)),
@@ -201,7 +210,7 @@ class Design:
         offset = () if self.offset is None else (self.offset,)
         return tuple(dict.fromkeys((*self.columns, *offset)))
 
-    def each_features(self, source: Source, size: int) -> Iterator[tuple[Floats, Floats, Integers]]:
+    def each_features(self, source: Source, size: int) -> Iterator[tuple[Sight, Floats, Integers]]:
         """`features` of a source, so many rows at a time."""
         if not self.explaining:  # the constant alone
             height = source.height()
@@ -220,7 +229,7 @@ class Design:
         refuse_lacking(source, self.explaining, self)
         return source
 
-    def features(self, chunk: Chunk, where: str) -> tuple[Floats, Floats, Integers]:
+    def features(self, chunk: Chunk, where: str) -> tuple[Sight, Floats, Integers]:
         """(x, offset, rows) of the rows that are complete: what a prediction needs."""
         sieve = _Sieve(chunk.rows, where, "drop")
         needed = self.columns if self.offset is None else (*self.columns, self.offset)
@@ -231,12 +240,12 @@ class Design:
             frame = _with_levels(chunk, self.levels, where)
             x = self.encoder.encode_x(frame.select(self.columns) if self.columns else frame)
         sieve.finite(self.names, x)
-        offset = np.zeros(len(x)) if self.offset is None else _column(chunk, self.offset)
+        offset = np.zeros(x.shape[0]) if self.offset is None else _column(chunk, self.offset)
         sieve.finite(("offset",), offset[:, None])
         keep = sieve.keep
         return _kept(x, keep), _kept(offset, keep), _kept(chunk.rows, keep)
 
-    def _numbers(self, chunk: Chunk, where: str) -> tuple[Floats, Floats, Floats | None]:
+    def _numbers(self, chunk: Chunk, where: str) -> tuple[Sight, Floats, Floats | None]:
         """(x, y, low) of a chunk: (n, p), (n, k) and, where x is computed, what it lacks (n, p)."""
         if isinstance(chunk.table, Matrix):
             columns = [chunk.table.other[name] for name in self.targets]
@@ -328,11 +337,14 @@ class _Sieve:
         self.rows, self.keep = chunk.rows, np.ones(len(chunk.rows), dtype=bool)
         return chunk
 
-    def finite(self, names: Sequence[str], values: Floats) -> None:
+    def finite(self, names: Sequence[str], values: Sight) -> None:
         """Leave out rows of values (n, m) with a NaN; refuse an infinity."""
         with np.errstate(invalid="ignore", over="ignore"):
             if np.isfinite(values.sum()):  # one number that is not finite spoils the sum
                 return
+        if isinstance(values, csr_array):
+            bad = np.unique(values.indices[~np.isfinite(values.data)])
+            names, values = [names[at] for at in bad], values[:, bad].toarray()
         for name, column in zip(names, values.T, strict=True):
             infinite = np.isinf(column) & self.keep
             if infinite.any():
@@ -377,11 +389,13 @@ class Rows:
     source: Source
     design: Design
     batch_rows: int | None = None  # by default as many as a core's cache holds
+    sparse: bool = False  # whether sparse rows stay so
 
     def __iter__(self) -> Iterator[Batch]:
         width = len(self.design.names) + len(self.design.targets)
-        for chunk in self.source.scan(self.design.needed, self.batch_rows or rows_per_batch(width)):
-            yield self.design.batch(chunk, self.source.name)
+        size = self.batch_rows or rows_per_batch(width)
+        for chunk in self.source.scan(self.design.needed, size):
+            yield self.design.batch(chunk, self.source.name, sparse=self.sparse)
 
     @property
     def single(self) -> bool:
@@ -393,7 +407,7 @@ class Rows:
         """The same rows in so many parts, in order."""
         if parts == 1:
             return [self]
-        return [Rows(part, self.design, self.batch_rows) for part in self.source.split(parts)]
+        return [replace(self, source=part) for part in self.source.split(parts)]
 
     def pools(self, rng: np.random.Generator) -> Iterator[Batch]:
         """Fragments of the source in random order, as many at a time as a pool holds."""
@@ -410,9 +424,9 @@ class Rows:
 
     def held(self) -> Rows | Held:
         """The rows as numbers in memory, where they are there already or take little of it."""
-        if _in_place(self.source, self.design):
-            (whole,) = replace(self, batch_rows=max(1, self.source.height()))
-            return Held(tuple(whole.blocks(rows_per_batch(whole.x.shape[1]))), whole)
+        if self.source.sparse or _in_place(self.source, self.design):
+            once = replace(self, batch_rows=max(1, self.source.height()), sparse=True)
+            return Held.of(together(list(once)))
         width = len(self.design.names) + len(self.design.targets)
         if 8 * self.source.height() * width > HELD_BYTES:
             return self
@@ -425,6 +439,13 @@ class Held:
 
     batches: tuple[Batch, ...]
     whole: Batch | None = None  # all of them as one, where they lie side by side
+
+    @classmethod
+    def of(cls, whole: Batch) -> Held:
+        """Rows that lie side by side, in views; as many at a time as there are numbers in a batch."""
+        numbers = whole.x.values().numel() if is_sparse(whole.x) else whole.x.numel()
+        n = max(1, len(whole.y))
+        return cls(tuple(whole.blocks(rows_per_batch(-(-numbers // n)))), whole)
 
     def __iter__(self) -> Iterator[Batch]:
         return iter(self.batches)
@@ -441,7 +462,9 @@ class Held:
 
 def _in_place(source: Source, design: Design) -> bool:
     """Whether the numbers of a source are there as a batch has them, with no row to leave out."""
-    if not isinstance(source, Arrays) or source.x.dtype != np.float64 or not source.height():
+    if not isinstance(source, Arrays) or isinstance(source.x, csr_array):
+        return False
+    if source.x.dtype != np.float64 or not source.height():
         return False
     every = design.takes_arrays and design.columns == source.names
     if not every or min(source.x.strides) < 0 or not (source.finite or _finite(source.x)):
@@ -513,8 +536,8 @@ def learn_design(
     else:
         aside = (*extra, *clusters)
         design = _from_columns(source, targets, features, intercept, aside, missing)
-    names = (INTERCEPT,) * design.intercept + design.names
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    names = Counter((INTERCEPT,) * design.intercept + design.names)
+    if twice := sorted(name for name, times in names.items() if times > 1):
         raise GentleError(f"each column of the model needs its own name: two are {listed(twice)}")
     return replace(
         design,
@@ -540,7 +563,7 @@ def _from_columns(
             f"a formula such as '{list(schema)[-1]} ~ .'"
         )
     if features is None:
-        features = [name for name in schema if name not in (*targets, *aside)]
+        features = [name for name in schema if name not in {*targets, *aside}]
     for name in features:
         if name not in schema:
             raise GentleError(f"{source.name} has no column '{name}': {near(name, schema)}")
@@ -682,8 +705,8 @@ def _numbers(frame: pl.DataFrame) -> Floats:
     return np.ascontiguousarray(frame.select(pl.all().cast(pl.Float64)).to_numpy())
 
 
-def _kept(values: npt.NDArray[A], keep: Mask) -> npt.NDArray[A]:
-    return values if keep.all() else values[keep]
+def _kept(values: K, keep: Mask) -> K:
+    return values if keep.all() else values[keep]  # type: ignore[return-value]
 
 
 def _tensor(values: npt.NDArray[A]) -> torch.Tensor:

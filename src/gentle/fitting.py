@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from inspect import signature
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from gentle.batch import INTERCEPT, Batch, Floats
 from gentle.certificate import Certificate, certify
 from gentle.choices import Choices
 from gentle.coordinates import Coordinates
+from gentle.descended import Descended
 from gentle.design import Design, Held, Missing, Rows, learn_design
 from gentle.driver import Outcome, Progress, drive
 from gentle.engines import Divisible, fold
@@ -37,10 +38,12 @@ from gentle.result import Descent, Fit, Fits
 from gentle.solvers import State
 from gentle.sources import Source, hold_out, open_source, pair_targets, with_columns
 from gentle.statistics import EPSILON, Moments, Opening, Sample, Score, Tally, Triangle
-from gentle.verdict import descent_verdict, exact_verdict
+from gentle.verdict import alone_verdict, descent_verdict, exact_verdict
 
 GROWN = 1e3  # growth of rounding in sums, from which the rows are read again about their means
 DISTINCT = 1e-3  # cross-products lose half of the digits below this; the rows are read again
+EXACT_COLUMNS = 4_096  # of which the exact answer is made beside a descent
+ALONE = ("sgd", "lbfgs", "cg")  # that go without the Hessian of all rows
 SAMPLE_ROWS = 20_000  # that say which rate minibatches bear
 POLISHED_NUMBERS = 1e6  # up to so many numbers a polish costs milliseconds, and is always made
 LARGEST = 1e140  # of a number, and of its inverse
@@ -49,6 +52,7 @@ MOST_TERMS = 3  # of a combination that is written out
 OF_ONE_PASS = ("data", "formula", "target", "features", "names", "intercept", "weights", "missing")
 ONE_PASS_KNOWS = ("passes", "errors", "solver", "seed")  # it draws nothing
 
+F = TypeVar("F", Fit, Descended)
 Column = str | Sequence[Any]  # the name of a column, or its values (n,)
 
 
@@ -85,7 +89,7 @@ def fit(
     shuffle: bool = False,
     watch: Callable[[Progress], None] | None = None,
     passes: int | None = None,
-) -> Fit | Fits | OnePass:
+) -> Fit | Fits | Descended | OnePass:
     """Fit a linear model by least squares and say how far its coefficients are from the exact ones.
 
     Minimises 1/(2W) sum_i w_i (y_i - o_i - x_i'b)^2 + l2/2 sum_j b_j^2 over n rows of mass w_i and
@@ -189,7 +193,11 @@ def fit(
         missing=missing,
         **parts,
     )
-    found = fit_rows(Rows(source, design), choices, watch=watch)
+    rows = Rows(source, design)
+    if is_wide(design, choices):
+        alone = descend_rows(rows, choices, watch=watch)
+        return alone if tested is None else _scored(alone, 0, Rows(tested, design))
+    found = fit_rows(rows, choices, watch=watch)
     for one in found:
         _refuse_constant_target(one, source)
     if tested is not None:
@@ -266,13 +274,14 @@ def fit_rows(
     design = rows.design
     walked = rows.held() if choices.descends else rows
     ways = _approaches(walked, rows, choices, watch) if choices.samples else ()
+    dense = rows if rows.source.sparse else walked
     closing = time.perf_counter()
-    opening = _opening(walked, choices)
+    opening = _opening(dense, choices)
     _check_rows(opening.tally, rows)
-    problem = _reduced(opening, walked, design, choices)
+    problem = _reduced(opening, dense, design, choices)
     exact = solve(problem)
     placing = _placing(exact, problem, rows, choices.rank)
-    exact = _polished(exact, walked, opening.tally, choices)
+    exact = _polished(exact, dense, opening.tally, choices)
     closed = time.perf_counter()
     fits = []
     for at in range(len(design.targets)):
@@ -289,6 +298,66 @@ def fit_rows(
         )
     _warn_of_digits(fits, choices)
     return tuple(fits)
+
+
+def is_wide(design: Design, choices: Choices) -> bool:
+    """Whether the exact answer is out of reach: it takes the square of the columns in memory and time."""
+    return len(design.names) > EXACT_COLUMNS and choices.solver != "exact"
+
+
+def descend_rows(
+    rows: Rows, choices: Choices, *, watch: Callable[[Progress], None] | None = None
+) -> Descended:
+    """Fit rows of too many columns for an exact answer, by descent alone.
+
+    Raises GentleError for what needs an exact answer, and for several targets.
+    """
+    design = rows.design
+    choices = _refuse_what_is_exact(design, choices)
+    (way,) = _approaches(rows.held(), rows, choices, watch)
+    state, units, tally = way.outcome.state, way.coordinates, way.seen.tally
+    found = way.outcome.judgement
+    if found is None or state.value is None:
+        raise GentleError(
+            f"the descent was ended ({way.outcome.stop}) before it had read the rows once to see where it "
+            "stands: give it more passes or time"
+        )
+    names = (INTERCEPT,) * design.intercept + design.names
+    square = way.seen.spread.total * float(units.target_scale[0]) ** 2
+    return Descended(
+        design=design,
+        names=names,
+        values=units.coef(state.theta)[:, 0],
+        choices=choices,
+        tally=tally,
+        n_rows=way.seen.spread.n_rows,
+        rss=square * way.problem.misfit(state.theta, state.value),
+        tss=square,
+        certificate=found,
+        stop=way.outcome.stop,
+        verdict=alone_verdict(found.within, found.unit, choices.tol, way.outcome.stop),
+        trace=way.outcome.trace,
+    )
+
+
+def _refuse_what_is_exact(design: Design, choices: Choices) -> Choices:
+    """The choices of a descent alone; GentleError for those that it cannot keep."""
+    many = (
+        f"of {len(design.names):,} columns, more than {EXACT_COLUMNS:,}, there is no exact answer"
+    )
+    if choices.errors != "classical" or choices.digits is not None or choices.rank != "drop":
+        raise GentleError(
+            f"{many}, and errors, digits and rank ask for one: leave them out, or take solver='exact' "
+            "and the time and memory it needs"
+        )
+    if len(design.targets) > 1:
+        raise GentleError(f"{many}, and a descent alone has one target: fit them one by one")
+    if choices.descends and choices.solver not in ALONE:
+        raise GentleError(
+            f"{many}, and the rule '{choices.solver}' takes its steps from it: take "
+            f"{listed(ALONE, last='or')}"
+        )
+    return choices if choices.descends else replace(choices, solver="sgd")
 
 
 def _approaches(
@@ -349,7 +418,7 @@ def _refuse_constant_target(found: Fit, source: Source) -> None:
         )
 
 
-def _scored(found: Fit, at: int, rows: Rows) -> Fit:
+def _scored(found: F, at: int, rows: Rows) -> F:
     """The fit with its score on rows that were held out."""
     score = Score(found.slopes, found.intercept)
     return replace(found, held_out=fold(score, OneTarget(rows, at)))

@@ -23,6 +23,7 @@ from gentle.exact import Exact, Placing
 from gentle.formula import restrictions
 from gentle.inference import Contrast, Wald
 from gentle.meat import Sandwich
+from gentle.sparse import written_out
 from gentle.statistics import (
     Moments,
     Score,
@@ -366,7 +367,7 @@ class Fit:
         value, square = np.full((2, source.height()), np.nan)
         size = rows_per_batch(len(self.names))
         for x, known, rows in self.design.each_features(source, size):
-            seen, z = self.answer.fitted.see(x)
+            seen, z = self.answer.fitted.see(written_out(x))
             if self.descent_values is not None:
                 value[rows] = x @ self.slopes + self.intercept + known
             else:

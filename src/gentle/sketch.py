@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 
 from gentle.batch import Batch, Floats
 from gentle.coordinates import Coordinates, Seen
-from gentle.statistics import EPSILON, solve_upper
+from gentle.statistics import EPSILON, invert_upper, solve_upper
 
 DENSE_COLUMNS = 2_048  # beyond, curvature is guessed along single columns alone
 HARDLY_SEEN = (
@@ -27,8 +28,15 @@ class Preconditioner(Protocol):
     def solve(self, gradient: Floats) -> Floats:
         """P^-1 g, (q, k)."""
 
+    def square(self, step: Floats) -> float:
+        """d'P d."""
+
     def lengths(self, seen: Seen) -> Floats:
         """u'P^-1 u of each row u, (n,)."""
+
+    @property
+    def spreads(self) -> Floats:
+        """sqrt((P^-1)_jj), (q,)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +47,13 @@ class Rooted:
 
     def solve(self, gradient: Floats) -> Floats:
         return solve_upper(self.r, solve_upper(self.r, gradient, transposed=True))
+
+    def square(self, step: Floats) -> float:
+        return float(((self.r @ step) ** 2).sum())
+
+    @cached_property
+    def spreads(self) -> Floats:
+        return np.asarray(np.linalg.norm(invert_upper(self.r), axis=1))
 
     def lengths(self, seen: Seen) -> Floats:
         w = solve_upper(self.r, seen.written_out().T, transposed=True)
@@ -53,6 +68,13 @@ class Diagonal:
 
     def solve(self, gradient: Floats) -> Floats:
         return gradient / self.values[:, None]
+
+    def square(self, step: Floats) -> float:
+        return float(self.values @ (step**2).sum(axis=1))
+
+    @property
+    def spreads(self) -> Floats:
+        return 1 / np.sqrt(self.values)
 
     def lengths(self, seen: Seen) -> Floats:
         return seen.squares(1 / self.values)

@@ -45,3 +45,8 @@ def stacked(parts: Sequence[Tensor]) -> Tensor:
     if is_sparse(parts[0]):
         return wrapped(vstack([unwrapped(part) for part in parts], format="csr"))
     return torch.cat(list(parts))
+
+
+def written_out(x: npt.NDArray[np.float64] | csr_array) -> npt.NDArray[np.float64]:
+    """Rows as a dense array."""
+    return x.toarray() if isinstance(x, csr_array) else x

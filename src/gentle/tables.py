@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from io import StringIO
 from typing import Any
 
+import numpy as np
 import polars as pl
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from gentle.checking import Check
+from gentle.descended import Descended
+from gentle.driver import Progress
 from gentle.layout import (
     WIDTH,
     Column,
@@ -26,13 +29,16 @@ from gentle.layout import (
 )
 from gentle.online import OnePass
 from gentle.result import Fit
-from gentle.statistics import Tally
+from gentle.statistics import Score, Tally
 
+MOST_SHOWN = 20  # coefficients of a descent alone
 UNITS = {"standard errors": "SE", "scale": "scale", "relative": "rel."}  # of a difference
 
 
-def summary(fit: Fit, level: float = 0.95) -> RenderableType:
+def summary(fit: Fit | Descended, level: float = 0.95) -> RenderableType:
     """The head, the coefficients and the verdict; intervals are those of a level such as 0.95."""
+    if isinstance(fit, Descended):
+        return descended_summary(fit)
     numbers = _two_answers(fit) if fit.descent is not None else _one_answer(fit, level)
     return Group(*_head(fit), Text(), *_table(fit.names, numbers), Text(), *_foot(fit))
 
@@ -63,10 +69,7 @@ def _head(fit: Fit) -> list[Text]:
     if fit.held_out is not None and not fit.held_out.n_rows:
         lines.append("held out: rows of which none is complete, so there is no score")
     elif fit.held_out is not None:
-        lines.append(
-            f"held out: {count(fit.held_out.n_rows)} rows, mean squared error = "
-            f"{number(fit.held_out.mse)}, R2 = {fixed(fit.held_out.r2, 6)}"
-        )
+        lines.append(_score(fit.held_out))
     return [Text(line) for line in lines]
 
 
@@ -84,6 +87,13 @@ def _parts(fit: Fit) -> str:
     ]
     ridge = f" with a ridge of l2 = {fit.l2:g}" if fit.l2 else ""
     return ridge + "".join(parts)
+
+
+def _score(score: Score) -> str:
+    return (
+        f"held out: {count(score.n_rows)} rows, mean squared error = {number(score.mse)}, "
+        f"R2 = {fixed(score.r2, 6)}"
+    )
 
 
 def _r2(fit: Fit) -> str:
@@ -171,14 +181,24 @@ def _foot(fit: Fit) -> list[Text]:
         )
     if fit.l2:
         lines.append(Text(f"minimises {fit.objective}; a ridge has no classical standard errors"))
-    if fit.trace:
-        last = fit.trace[-1]
-        times = f"{last.passes:g} times" if last.passes != 1 else "once"
-        lines.append(Text(f"the descent read the rows {times}"))
+    if fit.way is not None and fit.trace:
+        beside = f"; the exact answer beside it took {_seconds(fit.way.exact_seconds)}"
+        lines.append(Text(_way(fit.trace) + beside))
         if fit.errors != "classical" and fit.certificate.unit == "standard errors":
             lines.append(Text("differences are in classical standard errors"))
     lines.append(Text(str(fit.verdict), style="bold"))
     return lines
+
+
+def _way(trace: Sequence[Progress]) -> str:
+    """How far a descent went."""
+    last = trace[-1]
+    times = f"{last.passes:.3g} times" if last.passes != 1 else "once"
+    return f"the descent read the rows {times} in {_seconds(last.seconds)}"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds >= 0.1 else f"{max(seconds, 1e-4) * 1e3:.1g} ms"
 
 
 def difference(value: float) -> str:
@@ -352,6 +372,30 @@ def one_pass_to_polars(one: OnePass, level: float = 0.95) -> pl.DataFrame:
             "high": [high for _, high in bounds],
         }
     )
+
+
+def descended_summary(one: Descended) -> RenderableType:
+    """The largest coefficients of a descent alone, in spreads of their columns, and how it ended."""
+    shown = np.argsort(-np.abs(one.values))[:MOST_SHOWN]
+    names = tuple(one.names[at] for at in sorted(shown))
+    numbers: list[Column] = [("coefficient", [number(one.coef[name]) for name in names])]
+    ridge = f" with a ridge of l2 = {one.choices.l2:g}" if one.choices.l2 else ""
+    left = len(one.names) - len(names)
+    head = [
+        f"{one.target}: least squares{ridge}, by descent alone",
+        _rows(one.tally, "rows" if one.held_out is None else "train rows"),
+        f"R2 = {fixed(one.r2, 6)}   {len(one.names):,} coefficients, without standard errors",
+    ]
+    if one.held_out is not None:
+        head.append(_score(one.held_out))
+    more = f"and {left:,} smaller ones: to_polars() has all of them"
+    foot = [*([more] if left else []), "", str(one.verdict), _way(one.trace)]
+    return Group(*map(Text, head), Text(), *_table(names, numbers), *map(Text, foot))
+
+
+def descended_to_polars(one: Descended) -> pl.DataFrame:
+    """One row for each coefficient of a descent alone: name and coefficient."""
+    return pl.DataFrame({"name": list(one.names), "coefficient": one.values})
 
 
 def check_summary(check: Check) -> RenderableType:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from gentle.certificate import Certificate
+from gentle.certificate import Certificate, Unit
 from gentle.driver import Stop
 
 Cause = Literal[
@@ -37,6 +37,11 @@ ENDINGS: dict[Cause, str] = {
     "other": "it is the answer to another objective or to other rows, or it was rounded or stopped early",
 }
 
+UNITS: dict[Unit, str] = {
+    "standard errors": "standard errors",
+    "scale": "yardsticks of the ridge",
+    "relative": "of the coefficient's size",
+}
 STOPS: dict[Stop, Cause] = {
     "tolerance": "agree",
     "rounding": "precision",
@@ -88,6 +93,16 @@ def descent_verdict(
     return verdict(certificate, names, tol, STOPS[stop])
 
 
+def alone_verdict(within: float, unit: Unit, tol: float, stop: Stop) -> Verdict:
+    """The verdict on a descent without an exact answer, from the estimate it was stopped on."""
+    distance = f"The descent is about {_size(within)} {UNITS[unit]} from the minimiser"
+    how = "as the gradient there and the curvature of a sample say"
+    cause = STOPS[stop]
+    if within <= tol:
+        return Verdict("agree", f"{distance}, {how}.")
+    return Verdict(cause, f"{distance}, {how}; {ENDINGS[cause]}.")
+
+
 def exact_verdict(certificate: Certificate, names: tuple[str, ...]) -> Verdict:
     """The verdict on an exact answer alone: how far rounding can have moved it."""
     return Verdict(
@@ -102,10 +117,8 @@ def _distance(certificate: Certificate, names: tuple[str, ...]) -> str:
     if not names:
         return "nothing, as there is no coefficient,"
     where = names[certificate.furthest]
-    size = f"{certificate.within:.1e}" if certificate.within < 1e-3 else f"{certificate.within:.3g}"
-    unit = {
-        "standard errors": "standard errors",
-        "scale": "yardsticks of the ridge",
-        "relative": "of the coefficient's size",
-    }[certificate.unit]
-    return f"{size} {unit} (at {where})"
+    return f"{_size(certificate.within)} {UNITS[certificate.unit]} (at {where})"
+
+
+def _size(within: float) -> str:
+    return f"{within:.1e}" if within < 1e-3 else f"{within:.3g}"

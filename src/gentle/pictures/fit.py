@@ -11,9 +11,10 @@ from matplotlib.ticker import MaxNLocator
 
 from gentle.errors import GentleError
 from gentle.pictures.style import EXACT, MODEL, blank
+from gentle.result import Fit
 
 if TYPE_CHECKING:
-    from gentle.result import Fit
+    from gentle.descended import Descended
 
 DISTANCES = {
     "standard errors": "distance in standard errors",
@@ -26,10 +27,12 @@ DISTANCES = {
 class FitPictures:
     """fit.plot.coefficients() and fit.plot.descent(): each returns a matplotlib Figure."""
 
-    of: Fit
+    of: Fit | Descended
 
     def coefficients(self, level: float = 0.95) -> Figure:
         """Each coefficient in its own standard errors, with its interval, and zero for comparison."""
+        if not isinstance(self.of, Fit):
+            raise GentleError("a descent alone has no standard errors to draw")
         names = [name for name in self.of.names if np.isfinite(self.of.std_errors[name])]
         if not names:
             raise GentleError("this fit has no standard errors to draw: a ridge or too few rows")

@@ -24,18 +24,18 @@ class CG:
     def steps(self, problem: Streamed, state: State) -> Iterator[State]:
         theta, passes = state.theta, state.passes + 1
         point = problem.at(theta)
-        yield State(theta, passes, point.value)
+        yield State(theta, passes, point.value, point.gradient)
         direction = -point.gradient
         while True:
             passes += 1
             found = along(problem, theta, point, direction)
             if found is None:  # rounding has eaten the recurrence: look again, start afresh
                 point, passes = problem.at(theta), passes + 1
-                yield State(theta, passes, point.value)
+                yield State(theta, passes, point.value, point.gradient)
                 direction = -point.gradient
                 continue
             step, there = found
             theta = theta + step
-            yield State(theta, passes, there.value)
+            yield State(theta, passes, there.value, there.gradient)
             ratio = float((there.gradient**2).sum() / (point.gradient**2).sum())
             direction, point = ratio * direction - there.gradient, there

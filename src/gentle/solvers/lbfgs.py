@@ -29,7 +29,7 @@ class LBFGS:
     def steps(self, problem: Streamed, state: State) -> Iterator[State]:
         theta, passes = state.theta, state.passes + 1
         point = problem.at(theta)
-        yield State(theta, passes, point.value)
+        yield State(theta, passes, point.value, point.gradient)
         pairs: deque[Pair] = deque(maxlen=MEMORY)
         while True:
             direction = -_times_inverse(pairs, point.gradient)
@@ -37,12 +37,12 @@ class LBFGS:
             found = along(problem, theta, point, direction)
             if found is None:  # rounding has eaten the recurrence: look again, start afresh
                 point, passes = problem.at(theta), passes + 1
-                yield State(theta, passes, point.value)
+                yield State(theta, passes, point.value, point.gradient)
                 pairs.clear()
                 continue
             step, there = found
             theta = theta + step
-            yield State(theta, passes, there.value)
+            yield State(theta, passes, there.value, there.gradient)
             pairs.append((step, there.gradient - point.gradient))
             point = there
 

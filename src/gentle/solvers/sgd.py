@@ -23,6 +23,7 @@ from gentle.solvers.state import Stall, State
 
 LEAST_ROWS = 256  # in a minibatch
 STEPS = 500  # of a pass, where that leaves minibatches that fit a core's cache
+LEAST_STEPS = 8  # of a pass
 LOOKS = 4  # states that a stochastic pass yields on its way
 MEMORY = 32  # directions that a new one is made conjugate to: rounding undoes fewer
 WORSE_THAN_THE_MEAN = 1.0  # the objective of predicting the mean is 1/2 in these coordinates
@@ -45,7 +46,7 @@ class SGD:
 
     batch_size: int | None = None
     seed: int = 0
-    stall: ClassVar[Stall | None] = "rounding"
+    stall: ClassVar[Stall | None] = None
 
     def __post_init__(self) -> None:
         if self.batch_size is not None:
@@ -82,7 +83,7 @@ class SGD:
 
 def _minibatch(n_rows: float, q: int) -> int:
     """How many rows: so many that a step along P^-1 g is a long one, and that steps are not too many."""
-    least = max(LEAST_ROWS, 2 * q)
+    least = max(LEAST_ROWS, min(2 * q, n_rows / LEAST_STEPS))
     return int(max(least, min(n_rows / STEPS, BLOCK_NUMBERS / q)))
 
 

@@ -1,7 +1,8 @@
-"""Arrays and tensors in memory: read in views, copied only where the type must change."""
+"""Arrays, sparse matrices and tensors in memory: read in views, copied only where the type must change."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -9,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from scipy.sparse import csr_array
 
 from gentle.batch import Floats, Labels
 from gentle.errors import GentleError, listed, warn_of_rounding
@@ -21,7 +23,7 @@ Numbers = npt.NDArray[np.number]
 class Arrays:
     """A design matrix that is at hand as an array, with named columns beside it."""
 
-    x: Numbers  # (n, p)
+    x: Numbers | csr_array  # (n, p)
     names: tuple[str, ...]  # (p,)
     other: Mapping[str, Numbers] = field(default_factory=dict)  # each (n,)
     labels: Mapping[str, Labels] = field(default_factory=dict)  # clusters, each (n,)
@@ -40,23 +42,28 @@ class Arrays:
             raise GentleError(
                 f"{len(self.names)} names were given for {self.x.shape[1]} columns of X"
             )
-        known = (*self.names, *self.other, *self.labels)
-        if twice := sorted({name for name in known if known.count(name) > 1}):
+        known = Counter((*self.names, *self.other, *self.labels))
+        if twice := sorted(name for name, times in known.items() if times > 1):
             raise GentleError(
                 f"each column needs a name of its own, and two are called {listed(twice)}"
             )
         for name, column in {**self.other, **self.labels}.items():
-            if column.shape != (len(self.x),):
+            if column.shape != (self.height(),):
                 raise GentleError(
-                    f"{name} must hold one value for each of the {len(self.x):,} rows of X, "
+                    f"{name} must hold one value for each of the {self.height():,} rows of X, "
                     f"and has shape {column.shape}"
                 )
-        for name, column in {"X": self.x, **self.other}.items():
+        numbers = self.x.data if isinstance(self.x, csr_array) else self.x
+        for name, column in {"X": numbers, **self.other}.items():
             if column.dtype.kind not in "biuf":
                 raise GentleError(f"{name} must hold real numbers, and holds {column.dtype}")
             wide = column.dtype.kind in "iu" and column.dtype.itemsize == 8 and column.size
             if wide and max(-int(column.min()), int(column.max())) > 2**53:
                 warn_of_rounding(name)
+
+    @property
+    def sparse(self) -> bool:
+        return isinstance(self.x, csr_array)
 
     def schema(self) -> Schema:
         x = pl.Float32() if self.x.dtype == np.float32 else pl.Float64()
@@ -65,18 +72,20 @@ class Arrays:
         }
 
     def height(self) -> int:
-        return len(self.x)
+        return int(self.x.shape[0])
 
     def scan(self, columns: Sequence[str], rows: int) -> Iterator[Chunk]:
-        chosen = [self.names.index(name) for name in columns if name in self.names]
+        places = {name: at for at, name in enumerate(self.names)}
+        chosen = [places[name] for name in columns if name in places]
         every = chosen == list(range(len(self.names)))
-        for start in range(0, len(self.x), rows):
+        for start in range(0, self.height(), rows):
             piece = slice(start, start + rows)
             other = {name: _floats(column[piece]) for name, column in self.other.items()}
             x = self.x[piece] if every else self.x[piece][:, chosen]
             labels = {name: column[piece] for name, column in self.labels.items()}
-            table = Matrix(_floats(x), other, labels, self.finite)
-            yield Chunk(numbered(self.start + start, self.start + start + len(table.x)), table)
+            x = x.astype(np.float64, copy=False) if isinstance(x, csr_array) else _floats(x)
+            table = Matrix(x, other, labels, self.finite)
+            yield Chunk(numbered(self.start + start, self.start + start + x.shape[0]), table)
 
     def split(self, parts: int) -> Sequence[Arrays]:
         return [
@@ -89,7 +98,7 @@ class Arrays:
                 self.start + a,
                 self.name,
             )
-            for a, b in bounds(len(self.x), parts)
+            for a, b in bounds(self.height(), parts)
         ]
 
 

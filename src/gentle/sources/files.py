@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import polars as pl
 
@@ -24,6 +25,7 @@ class File:
     path: Path
     table: pl.LazyFrame
     start: int = 0  # where the first row stands in the file
+    sparse: ClassVar[bool] = False
 
     @property
     def name(self) -> str:

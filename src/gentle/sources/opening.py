@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from scipy.sparse import csr_array, issparse
 
 from gentle.batch import Labels
 from gentle.errors import GentleError
@@ -29,8 +30,8 @@ def open_source(data: Any, names: Sequence[str] | None = None) -> Source:
         return _pair(*data, names)
     if _is_frame(data):
         return Frame(_frame(data))
-    if hasattr(data, "__array__"):
-        x = _array(data)
+    if hasattr(data, "__array__") or is_sparse_matrix(data):
+        x = _matrix(data)
         return Arrays(x, _names(x, names))
     raise GentleError(
         "data must be a frame, the path of a .csv or .parquet file, or a pair (X, y) of arrays: "
@@ -78,7 +79,7 @@ def _pair(x: Any, y: Any, names: Sequence[str] | None) -> Source:
                     f"frame alone with target='{target}'"
                 )
         return with_columns(Frame(frame), targets)
-    x = _array(x)
+    x = _matrix(x)
     return Arrays(x, _names(x, names), targets)
 
 
@@ -135,14 +136,37 @@ def _frame(data: Any) -> pl.DataFrame:
 
 def _array(data: Any) -> Numbers:
     """Numbers as a numpy array, without a copy where the memory can be shared."""
-    if hasattr(data, "toarray"):
-        raise GentleError("sparse matrices cannot be read yet: X.toarray() makes a dense one")
+    if is_sparse_matrix(data):
+        raise GentleError(
+            "X may be sparse, and nothing else: give targets, weights and the like as dense arrays"
+        )
     if isinstance(data, np.ma.MaskedArray):
         return np.asarray(np.ma.filled(data.astype(np.float64), np.nan))
     return np.asarray(data.detach().cpu() if hasattr(data, "detach") else data)
 
 
-def _names(x: Numbers, names: Sequence[str] | None) -> tuple[str, ...]:
+def _matrix(data: Any) -> Numbers | csr_array:
+    """X as a numpy array, or where it is sparse by compressed rows with each entry once."""
+    if not is_sparse_matrix(data):
+        return _array(data)
+    if hasattr(data, "layout"):
+        parts = data.detach().cpu().to_sparse_csr()
+        numbers = (parts.values(), parts.col_indices(), parts.crow_indices())
+        rows = csr_array(tuple(part.numpy() for part in numbers), shape=tuple(parts.shape))
+    else:
+        rows = csr_array(data)
+    if not rows.has_canonical_format:
+        rows = rows.copy()
+        rows.sum_duplicates()
+    return rows
+
+
+def is_sparse_matrix(data: Any) -> bool:
+    """Whether this is one of scipy's sparse matrices or torch's."""
+    return issparse(data) or "sparse" in str(getattr(data, "layout", ""))
+
+
+def _names(x: Numbers | csr_array, names: Sequence[str] | None) -> tuple[str, ...]:
     if names is not None:
         return tuple(names)
     return tuple(f"x{j + 1}" for j in range(x.shape[1] if x.ndim == 2 else 0))

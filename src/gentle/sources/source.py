@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 import polars as pl
+from scipy.sparse import csr_array
 
 from gentle.batch import Floats, Integers, Labels
 
@@ -18,7 +19,7 @@ Schema = Mapping[str, pl.DataType]  # column name -> type, in the order of the s
 class Matrix(NamedTuple):
     """Columns that are numbers already: no names to look up, no text to encode."""
 
-    x: Floats  # (n, p)
+    x: Floats | csr_array  # (n, p)
     other: Mapping[str, Floats]  # targets, weights, frequencies and offset by name, each (n,)
     labels: Mapping[str, Labels] = MappingProxyType({})  # clusters by name, each (n,)
     finite: bool = False  # whether x is known to hold no NaN and no infinity
@@ -45,6 +46,10 @@ class Source(Protocol):
     @property
     def seeks(self) -> bool:
         """Whether a part can be read without reading what stands before it."""
+
+    @property
+    def sparse(self) -> bool:
+        """Whether its numbers are sparse."""
 
     def schema(self) -> Schema:
         """Names and types of the columns."""

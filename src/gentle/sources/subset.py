@@ -32,6 +32,10 @@ class Subset:
     def seeks(self) -> bool:
         return self.source.seeks
 
+    @property
+    def sparse(self) -> bool:
+        return self.source.sparse
+
     def schema(self) -> Schema:
         return self.source.schema()
 

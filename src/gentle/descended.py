@@ -1,0 +1,123 @@
+"""Descended: a linear model by descent alone, where the exact answer is out of reach."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gentle.batch import Floats, rows_per_batch
+from gentle.certificate import Estimate
+from gentle.choices import Choices
+from gentle.design import Design
+from gentle.driver import Progress, Stop
+from gentle.statistics import Score, Tally
+from gentle.verdict import Verdict
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from gentle.pictures.fit import FitPictures
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Descended:
+    """A linear model of more columns than the exact answer can be made for.
+
+    Its distance from the minimiser is an estimate, from the gradient there and a sampled curvature, and
+    there are no standard errors. Vectors are in the order of `names`, the constant first.
+    """
+
+    design: Design
+    names: tuple[str, ...]  # (q,)
+    values: Floats  # (q,)
+    choices: Choices
+    tally: Tally
+    n_rows: float  # frequencies counted
+    rss: float  # residual sum of squares, weighted
+    tss: float  # squares of the target about its mean; about zero without a constant
+    certificate: Estimate
+    stop: Stop
+    verdict: Verdict
+    trace: tuple[Progress, ...]
+    held_out: Score | None = None
+
+    def __post_init__(self) -> None:
+        self.values.flags.writeable = False
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.__post_init__()  # arrays come writable out of a pickle
+
+    def __repr__(self) -> str:
+        rows = f"{self.n_rows:,.0f} rows"
+        return f"<Descended {self.target}: {len(self.names):,} coefficients, {rows}>"
+
+    @property
+    def target(self) -> str:
+        """What is explained."""
+        return self.design.targets[0]
+
+    @cached_property
+    def coef(self) -> Mapping[str, float]:
+        """Name -> coefficient, the constant first, in the units of the data."""
+        return MappingProxyType(dict(zip(self.names, map(float, self.values), strict=True)))
+
+    @property
+    def intercept(self) -> float:
+        """The constant; 0 for a model without one."""
+        return float(self.values[0]) if self.design.intercept else 0.0
+
+    @property
+    def slopes(self) -> Floats:
+        """(p,) the coefficients of x."""
+        return self.values[int(self.design.intercept) :]
+
+    @property
+    def r2(self) -> float:
+        """1 - RSS / TSS, about the mean with a constant and about zero without; nan if TSS is 0."""
+        return 1 - self.rss / self.tss if self.tss > 0 else float("nan")
+
+    @property
+    def tol(self) -> float:
+        """How near the descent had to come, in standard errors."""
+        return self.choices.tol
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the descent was ended by Ctrl-C."""
+        return self.stop == "interrupted"
+
+    def predict(self, data: Any, *, offset: Any = None) -> Floats:
+        """Predictions for the rows of a frame, a file or an array, (n,); nan where one is missing.
+
+        Raises GentleError for a column that is not there and for a level that the fit did not see.
+        """
+        source = self.design.opened(data, offset)
+        found = np.full(source.height(), np.nan)
+        for x, known, rows in self.design.each_features(source, rows_per_batch(len(self.names))):
+            found[rows] = x @ self.slopes + self.intercept + known
+        return found
+
+    def summary(self) -> str:
+        """The fit as a table of text, 80 columns wide: the largest coefficients and how it ended."""
+        from gentle.tables import as_text, descended_summary
+
+        return as_text(descended_summary(self))
+
+    def to_polars(self) -> pl.DataFrame:
+        """One row for each coefficient: name and value."""
+        from gentle.tables import descended_to_polars
+
+        return descended_to_polars(self)
+
+    @property
+    def plot(self) -> FitPictures:
+        """Pictures of the fit: plot.descent()."""
+        from gentle.pictures.fit import FitPictures
+
+        return FitPictures(self)
