@@ -11,6 +11,7 @@ column in the model there is nothing to take up a shift, and every centre is zer
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -175,21 +176,32 @@ class Seen:
 
     def times(self, theta: Floats) -> Floats:
         """[1 u] theta, (n, k) from (q, k)."""
-        at = self.coordinates
-        slopes = theta[int(at.intercept) :] / at.scale[:, None]
-        constant = theta[: int(at.intercept)].sum(axis=0)
-        if not self.centred:
-            constant = constant - at.centre @ slopes
-        eta = np.stack([self.rows @ column for column in slopes.T], axis=1)
-        eta += constant
-        return eta
+        return _by_column(self._times, theta)
 
     def adjoint(self, d: Floats) -> Floats:
         """[1 u]'d, (q, k) from (n, k)."""
+        return _by_column(self._adjoint, d)
+
+    def _times(self, theta: Floats) -> Floats:
         at = self.coordinates
-        slopes = np.stack([self.rows.T @ column for column in d.T], axis=1)
-        total = d.sum(axis=0)
+        slopes = theta[int(at.intercept) :] / at.scale
+        eta = self.rows @ slopes
+        constant = float(theta[0]) if at.intercept else 0.0
+        eta += constant if self.centred else constant - float(at.centre @ slopes)
+        return np.asarray(eta)
+
+    def _adjoint(self, d: Floats) -> Floats:
+        at = self.coordinates
+        slopes = self.rows.T @ d
+        total = float(d.sum())
         if not self.centred:
-            slopes -= np.outer(at.centre, total)
-        slopes /= at.scale[:, None]
-        return np.vstack([total[None, :], slopes]) if at.intercept else slopes
+            slopes -= total * at.centre
+        slopes /= at.scale
+        return np.concatenate([[total], slopes]) if at.intercept else np.asarray(slopes)
+
+
+def _by_column(work: Callable[[Floats], Floats], matrix: Floats) -> Floats:
+    """Of each column by itself: products with a vector are faster than with a matrix of one column."""
+    if matrix.shape[1] == 1:
+        return work(matrix[:, 0])[:, None]
+    return np.stack([work(column) for column in matrix.T], axis=1)

@@ -6,6 +6,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
@@ -66,7 +67,7 @@ class Plain:
     levels: Levels
     intercept: bool
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         return tuple(
             name
@@ -442,10 +443,10 @@ class Held:
 
     @classmethod
     def of(cls, whole: Batch) -> Held:
-        """Rows that lie side by side, in views; as many at a time as there are numbers in a batch."""
-        numbers = whole.x.values().numel() if is_sparse(whole.x) else whole.x.numel()
-        n = max(1, len(whole.y))
-        return cls(tuple(whole.blocks(rows_per_batch(-(-numbers // n)))), whole)
+        """Rows that lie side by side, in views."""
+        if is_sparse(whole.x):  # a block of few rows costs its many columns again
+            return cls((whole,), whole)
+        return cls(tuple(whole.blocks(rows_per_batch(whole.x.shape[1]))), whole)
 
     def __iter__(self) -> Iterator[Batch]:
         return iter(self.batches)

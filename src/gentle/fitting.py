@@ -545,20 +545,16 @@ def _check_sizes(
     units: Coordinates, total: float, names: Sequence[str], targets: Sequence[str]
 ) -> None:
     """Raises GentleError for numbers whose squares float64 cannot hold."""
-    sizes = dict(zip(names, zip(units.centre, units.scale, strict=True), strict=True))
-    spreads = zip(units.target_centre, units.target_scale, strict=True)
-    sizes |= dict(zip(targets, spreads, strict=True))
-    sizes["the sum of the weights"] = (0.0, total)
-    sizes |= {
-        f"{name} times the root of the weights": (centre * total**0.5, scale * total**0.5)
-        for name, (centre, scale) in sizes.items()
-    }
-    for name, (centre, scale) in sizes.items():
-        if not (1 / LARGEST <= scale <= LARGEST and abs(centre) <= LARGEST):
-            size = max(abs(centre), scale)
+    centre = np.abs(np.concatenate([units.centre, units.target_centre, [0.0]]))
+    scale = np.concatenate([units.scale, units.target_scale, [total]])
+    for factor, beside in ((1.0, ""), (total**0.5, " times the root of the weights")):
+        largest, least = np.maximum(centre, scale) * factor, scale * factor
+        bad = np.flatnonzero(~((largest <= LARGEST) & (least >= 1 / LARGEST)))
+        if len(bad):
+            name = (*names, *targets, "the sum of the weights")[bad[0]]
             raise GentleError(
-                f"{name} has values of about {size:.1e}, whose squares are beyond float64: give it in "
-                "another unit"
+                f"{name}{beside} has values of about {largest[bad[0]]:.1e}, whose squares are beyond "
+                "float64: give it in another unit"
             )
 
 
