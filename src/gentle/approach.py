@@ -23,8 +23,9 @@ from gentle.sketch import DENSE_COLUMNS
 from gentle.solvers import Solver, State
 from gentle.statistics import Sample, Spread, Survey, Tally
 
-SAMPLE_ROWS = 4_096  # at least so many, for the curvature that a descent walks by
-SAMPLE_ROWS_PER_COLUMN = 16
+LEAST_ROWS, MOST_ROWS = 4_096, 16_384  # of the sample whose curvature a descent walks by
+SAMPLE_NUMBERS = 2**20  # in it, between these bounds
+ROWS_PER_COLUMN = 16  # at least, where curvature is more than that of single columns
 CONFIRMED: tuple[Stop, ...] = ("tolerance", "rounding")  # ends that ask whether they are right
 
 Watch = Callable[[Progress], None]
@@ -32,9 +33,10 @@ Watch = Callable[[Progress], None]
 
 def survey(rows: Divisible, p: int, seed: int) -> Survey:
     """The first reading of rows of p columns."""
-    per_column = SAMPLE_ROWS_PER_COLUMN if p <= DENSE_COLUMNS else 0
-    sample = Sample(max(SAMPLE_ROWS, per_column * p), seed)
-    return fold(Survey(Tally(), Spread(), sample), rows)
+    size = min(max(LEAST_ROWS, SAMPLE_NUMBERS // max(p, 1)), MOST_ROWS)
+    if p <= DENSE_COLUMNS:
+        size = max(size, ROWS_PER_COLUMN * p)
+    return fold(Survey(Tally(), Spread(), Sample(size, seed)), rows)
 
 
 @dataclass(frozen=True, eq=False)

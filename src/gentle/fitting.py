@@ -286,6 +286,7 @@ def fit_rows(
     fits = []
     for at in range(len(design.targets)):
         mine, one = exact.of(at), _of_target(walked, design, at)
+        written = _of_target(dense, design, at)
         way = None
         if ways:
             way = _confirmed(ways[at], mine, placing, choices, watch)
@@ -294,7 +295,7 @@ def fit_rows(
         if way is not None:
             way = replace(way, exact_seconds=closed - closing)
         fits.append(
-            _result(mine, placing, design, at, opening, one, way, choices, single=rows.single)
+            _result(mine, placing, design, at, opening, written, way, choices, single=rows.single)
         )
     _warn_of_digits(fits, choices)
     return tuple(fits)

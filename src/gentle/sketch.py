@@ -10,15 +10,14 @@ import numpy as np
 
 from gentle.batch import Batch, Floats
 from gentle.coordinates import Coordinates, Seen
-from gentle.statistics import EPSILON, invert_upper, solve_upper
+from gentle.statistics import EPSILON, invert_upper, solve_upper, upper
 
 DENSE_COLUMNS = 2_048  # beyond, curvature is guessed along single columns alone
 HARDLY_SEEN = (
     1e-2  # of a column's mean square: less of it in a sample says nothing of its curvature
 )
-SAMPLE_RIDGE = (
-    64 * EPSILON
-)  # times the columns: keeps the curvature of a sample from being singular
+DISTINCT = 1e-3  # a column nearer than this to others costs cross-products half of the digits
+# times the columns: keeps the curvature of a sample from being singular
 POWERS = 30  # of the power method: a step needs two digits of what it finds
 
 
@@ -104,16 +103,32 @@ def sketch(sample: Batch, coordinates: Coordinates, l2: float) -> Sketch:
         start = np.zeros((coordinates.width, sample.y.shape[1]))
         return Sketch(diagonal, start, _fourth(diagonal, coordinates.see(sample)))
     u, v = (part.numpy() for part in coordinates.apply(sample))
-    weighted = u if sample.mass is None else u * sample.mass.numpy()[:, None]
-    total = len(u) if sample.mass is None else float(sample.mass.sum())
-    gram, along = weighted.T @ u / total, weighted.T @ v / total
-    square = np.diag(gram)
-    size = np.sqrt(np.maximum(square, HARDLY_SEEN))
-    gram = gram / np.outer(size, size)
-    alone = np.clip(1 - square / HARDLY_SEEN, SAMPLE_RIDGE * len(gram), None)
-    rooted = Rooted(np.asarray(np.linalg.cholesky(gram + np.diag(alone + penalty))).T)
-    start = rooted.solve(along / size[:, None])
-    return Sketch(rooted, start, _fourth(rooted, coordinates.see(sample)))
+    total = float(len(u))
+    if sample.mass is not None:
+        root = np.sqrt(sample.mass.numpy())[:, None]
+        u, v, total = u * root, v * root, float(sample.mass.sum())
+    u, v = u / np.sqrt(total), v / np.sqrt(total)
+    square = (u**2).sum(axis=0)
+    u /= np.sqrt(np.maximum(square, HARDLY_SEEN))
+    alone = np.clip(1 - square / HARDLY_SEEN, 0, None) + penalty
+    rooted = _rooted(u, alone)
+    return Sketch(rooted, rooted.solve(u.T @ v), _fourth(rooted, coordinates.see(sample)))
+
+
+def _rooted(u: Floats, diagonal: Floats) -> Rooted:
+    """P = u'u + diagonal: from cross-products, or where these lose half of the digits from the rows.
+
+    A multiple of the rounding keeps P from being singular: a gradient that should vanish along a
+    direction that no row has is rounding too, and must not become a long step.
+    """
+    rounding = 4 * EPSILON * u.shape[1]
+    try:
+        r = np.linalg.cholesky(u.T @ u + np.diag(diagonal + 16 * rounding)).T
+        if (np.diag(r) > DISTINCT).all():
+            return Rooted(np.asarray(r))
+    except np.linalg.LinAlgError:
+        pass
+    return Rooted(upper(np.vstack([u, np.diag(np.sqrt(diagonal + rounding))])))
 
 
 def stable_step(largest: float, size: int) -> float:

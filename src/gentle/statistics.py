@@ -333,8 +333,11 @@ def _spread_around(batch: Batch, mass: Floats | None) -> Spread:
     """The zero, shifted to the middle of the first rows seen; sparse columns stay where they are."""
     shift, unit = _middle(batch.y.numpy(), mass)
     if is_sparse(batch.x):
-        largest = abs(unwrapped(batch.x)).max(axis=0).toarray().ravel()
-        of_x = (np.zeros(len(largest)), _units(largest))
+        rows = unwrapped(batch.x)
+        zero = np.zeros(rows.shape[1])
+        ordinary = (_units(np.abs(rows.data)) == 1).all()
+        largest = zero if ordinary else abs(rows).max(axis=0).toarray().ravel()
+        of_x = (zero, _units(largest))
     else:
         of_x = _middle(batch.x.numpy(), mass)
     zeros = np.zeros(batch.x.shape[1] + len(shift))

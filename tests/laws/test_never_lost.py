@@ -5,6 +5,8 @@ with GENTLE_PROOFS=1. No setting is tuned to a problem, and no warning but that 
 combination of others is allowed.
 """
 
+# ruff: noqa: ARG001 (every nature takes the same things)
+
 import os
 import warnings
 import zlib
@@ -148,7 +150,9 @@ def cases(chosen):
     for shape, nature in chosen:
         small = shape[0] * shape[1] <= SMALL
         marks = () if small or PROOFS else pytest.mark.skip(reason="large: with GENTLE_PROOFS=1")
-        yield pytest.param(shape, nature, id=f"{shape[0]}x{shape[1]}-{nature.__name__}", marks=marks)
+        yield pytest.param(
+            shape, nature, id=f"{shape[0]}x{shape[1]}-{nature.__name__}", marks=marks
+        )
 
 
 def test_there_are_problems_enough():
@@ -170,8 +174,8 @@ def test_it_arrives_or_says_why_not(shape, nature):
         assert (apart <= TOL * certificate.yardstick + shown).all()
     else:  # rounding is in the way, and float64 could not promise the tolerance
         assert found.verdict.cause == "precision"
-        assert TOL < 2 * certificate.floor
-    assert found.trace[-1].passes <= 40
+        assert 2 * certificate.floor > TOL
+    assert found.trace[-1].passes <= 60
     assert all(np.isfinite(step.coef[kept]).all() for step in found.trace)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -66,6 +67,10 @@ class Arrays:
         return isinstance(self.x, csr_array)
 
     def schema(self) -> Schema:
+        return self._schema
+
+    @cached_property
+    def _schema(self) -> Schema:
         x = pl.Float32() if self.x.dtype == np.float32 else pl.Float64()
         return dict.fromkeys(self.names, x) | {
             name: pl.Float64() for name in (*self.other, *self.labels)
