@@ -20,6 +20,7 @@ Labels = npt.NDArray[np.generic]  # integers, floats or text
 INTERCEPT = "Intercept"  # what the constant is called, here and in formulas
 BATCH_NUMBERS = 2**20  # float64 numbers in a batch: 8 MiB, enough that threads are worth starting
 LEAST_ROWS = 4096  # in a batch as wide as that or wider: a factor of few rows costs as one of many
+DEVICE_NUMBERS = 2**25  # in a block on another device, where each step costs a launch
 BLOCK_NUMBERS = (
     2**17
 )  # in a block that arithmetic goes over several times: it stays in a core's cache
@@ -58,6 +59,16 @@ class Batch:
         """How many rows the batch stands for: a row of frequency 3 stands for three."""
         return len(self.x) if self.frequency is None else float(self.frequency.sum())
 
+    def to(self, device: str, dtype: torch.dtype) -> Batch:
+        """The batch with x of a type on a device, and what goes with it in float64 there."""
+        return replace(
+            self,
+            x=self.x.to(device, dtype),
+            y=self.y.to(device),
+            weight=None if self.weight is None else self.weight.to(device),
+            frequency=None if self.frequency is None else self.frequency.to(device),
+        )
+
     def only(self, target: int) -> Batch:
         """The batch with one of its targets."""
         one = slice(target, target + 1)
@@ -66,7 +77,7 @@ class Batch:
 
     def taken(self, at: slice | Integers) -> Batch:
         """Some of the rows, as views for a slice; what was left out beside them is not counted."""
-        index = at if isinstance(at, slice) else torch.from_numpy(at)
+        index = at if isinstance(at, slice) else torch.from_numpy(at).to(self.y.device)
 
         def part(values: Tensor | None) -> Tensor | None:
             return None if values is None else values[index]

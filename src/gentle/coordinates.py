@@ -11,7 +11,6 @@ column in the model there is nothing to take up a shift, and every centre is zer
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -53,14 +52,18 @@ class Coordinates:
     def see(self, batch: Batch, at: Integers | None = None) -> Seen:
         """The rows of a batch, or those at some places in it, as a linear map.
 
-        What is seen of dense rows stands in memory that the next call in this thread takes again.
+        What is seen of dense rows of a processor stands in memory that the next call in this thread
+        takes again.
         """
         x, y, mass = batch.x, batch.y, batch.mass
         if at is not None:
-            index = torch.from_numpy(at)
+            index = torch.from_numpy(at).to(y.device)
             y, mass = y[index], None if mass is None else mass[index]
-        rows = self._sparse(unwrapped(x), at) if is_sparse(x) else self._centred(x.numpy(), at)
-        return Seen(self, rows, self._target(y), mass)
+        if is_sparse(x):
+            return Seen(self, self._sparse(unwrapped(x), at), self._target(y), mass)
+        if x.is_cpu:
+            return Seen(self, self._centred(x.numpy(), at), self._target(y), mass)
+        return Seen(self, self._on_device(x, at), self._target(y), mass)
 
     def about_zero(self) -> Coordinates:
         """The coordinates of a model without a constant: nothing in it could take up a shift."""
@@ -76,20 +79,28 @@ class Coordinates:
     def _centred(self, x: Floats, at: Integers | None) -> Floats:
         if self.columns is not None and len(self.columns) != x.shape[1]:
             x = x[:, self.columns] if at is None else x[np.ix_(at, self.columns)]
-            return x - self.centre
-        rows = scratch(len(x) if at is None else len(at), x.shape[1])
-        if at is None:
-            return np.subtract(x, self.centre, out=rows)
-        np.take(x, at, axis=0, out=rows, mode="clip")
-        rows -= self.centre
-        return rows
+            return np.asarray(x - self.centre)
+        if at is not None and x.dtype == np.float64:
+            rows = np.take(x, at, axis=0, out=scratch(len(at), x.shape[1]), mode="clip")
+            rows -= self.centre
+            return rows
+        x = x if at is None else x[at]
+        return np.subtract(x, self.centre, out=scratch(*x.shape))
+
+    def _on_device(self, x: Tensor, at: Integers | None) -> Tensor:
+        if at is not None:
+            x = x[torch.from_numpy(at).to(x.device)]
+        if self.columns is not None:
+            x = x[:, torch.from_numpy(self.columns).to(x.device)]
+        return x.double() - torch.from_numpy(self.centre).to(x.device)
 
     def _sparse(self, x: csr_array, at: Integers | None) -> csr_array:
         rows = x if at is None else x[at]
         return rows if self.columns is None else rows[:, self.columns]
 
     def _target(self, y: Tensor) -> Tensor:
-        return (y - torch.from_numpy(self.target_centre)) / torch.from_numpy(self.target_scale)
+        centre, scale = (torch.from_numpy(it) for it in (self.target_centre, self.target_scale))
+        return (y - centre.to(y.device)) / scale.to(y.device)
 
     @property
     def units(self) -> Floats:
@@ -139,11 +150,12 @@ class Coordinates:
 class Seen:
     """[1 u] of some rows as a linear map, and their v; what u would be is not written out.
 
-    The scale is folded into the coefficients, and so is the centre where the rows are sparse.
+    The scale is folded into the coefficients, and so is the centre where the rows are sparse. What has
+    an entry a row is a tensor where the rows are, what has one a coefficient an array, in float64.
     """
 
     coordinates: Coordinates
-    rows: Floats | csr_array  # (n, p) x, less its centre where it is dense
+    rows: Floats | csr_array | Tensor  # (n, p) x, less its centre where it is dense
     v: Tensor  # (n, k)
     mass: Tensor | None  # (n,)
 
@@ -157,12 +169,33 @@ class Seen:
         """The mass of these rows."""
         return float(len(self.v)) if self.mass is None else float(self.mass.sum())
 
-    def written_out(self) -> Floats:
-        """[1 u] itself, (n, q)."""
+    def times(self, theta: Floats) -> Tensor:
+        """[1 u] theta, (n, k) from (q, k)."""
         at = self.coordinates
-        rows = self.rows.toarray() - at.centre if isinstance(self.rows, csr_array) else self.rows
-        u = np.asarray(rows) / at.scale
-        return np.hstack([np.ones((len(u), int(at.intercept))), u])
+        first = int(at.intercept)
+        columns = []
+        for column in theta.T:
+            slopes = column[first:] / at.scale
+            constant = float(column[0]) if at.intercept else 0.0
+            if not self.centred:
+                constant -= float(at.centre @ slopes)
+            eta = self._rows_times(slopes)
+            eta += constant
+            columns.append(eta)
+        return columns[0][:, None] if len(columns) == 1 else torch.stack(columns, dim=1)
+
+    def adjoint(self, d: Tensor) -> Floats:
+        """[1 u]'d, (q, k) from (n, k)."""
+        at = self.coordinates
+        columns = []
+        for column in d.T:
+            slopes = self._rows_adjoint(column)
+            total = float(column.sum())
+            if not self.centred:
+                slopes -= total * at.centre
+            slopes /= at.scale
+            columns.append(np.concatenate([[total], slopes]) if at.intercept else slopes)
+        return columns[0][:, None] if len(columns) == 1 else np.stack(columns, axis=1)
 
     def squares(self, weights: Floats) -> Floats:
         """sum_j weights_j [1 u]_j^2 of each row, (n,) from (q,)."""
@@ -174,34 +207,19 @@ class Seen:
             found += at.centre**2 @ w - 2 * (self.rows @ (at.centre * w))
         return np.asarray(found)
 
-    def times(self, theta: Floats) -> Floats:
-        """[1 u] theta, (n, k) from (q, k)."""
-        return _by_column(self._times, theta)
-
-    def adjoint(self, d: Floats) -> Floats:
-        """[1 u]'d, (q, k) from (n, k)."""
-        return _by_column(self._adjoint, d)
-
-    def _times(self, theta: Floats) -> Floats:
+    def written_out(self) -> Floats:
+        """[1 u] itself, (n, q)."""
         at = self.coordinates
-        slopes = theta[int(at.intercept) :] / at.scale
-        eta = self.rows @ slopes
-        constant = float(theta[0]) if at.intercept else 0.0
-        eta += constant if self.centred else constant - float(at.centre @ slopes)
-        return np.asarray(eta)
+        rows = self.rows.toarray() - at.centre if isinstance(self.rows, csr_array) else self.rows
+        u = np.asarray(rows) / at.scale
+        return np.hstack([np.ones((len(u), int(at.intercept))), u])
 
-    def _adjoint(self, d: Floats) -> Floats:
-        at = self.coordinates
-        slopes = self.rows.T @ d
-        total = float(d.sum())
-        if not self.centred:
-            slopes -= total * at.centre
-        slopes /= at.scale
-        return np.concatenate([[total], slopes]) if at.intercept else np.asarray(slopes)
+    def _rows_times(self, slopes: Floats) -> Tensor:
+        if isinstance(self.rows, Tensor):
+            return self.rows @ torch.from_numpy(slopes).to(self.rows.device)
+        return torch.from_numpy(self.rows @ slopes)
 
-
-def _by_column(work: Callable[[Floats], Floats], matrix: Floats) -> Floats:
-    """Of each column by itself: products with a vector are faster than with a matrix of one column."""
-    if matrix.shape[1] == 1:
-        return work(matrix[:, 0])[:, None]
-    return np.stack([work(column) for column in matrix.T], axis=1)
+    def _rows_adjoint(self, d: Tensor) -> Floats:
+        if isinstance(self.rows, Tensor):
+            return (d @ self.rows).cpu().numpy()
+        return np.asarray(self.rows.T @ d.numpy())

@@ -165,10 +165,10 @@ class Design:
         named = [name for name in extra if name is not None]
         return tuple(dict.fromkeys((*self.columns, *self.target_columns, *named)))
 
-    def batch(self, chunk: Chunk, where: str, *, sparse: bool = False) -> Batch:
+    def batch(self, chunk: Chunk, where: str, *, raw: bool = False) -> Batch:
         """The rows of a chunk that are complete, as numbers; `where` names their source.
 
-        Sparse rows stay so where that is asked for, and are written out otherwise.
+        They are dense and of float64, or where they are wanted raw as sparse or as short as they come.
 
         Raises GentleError for an infinity, a weight below zero, a level that the fit did not see and,
         with missing="raise", a missing value, each with its row and column.
@@ -190,7 +190,7 @@ class Design:
         groups = tuple(_labels(chunk, name, sieve) for name in self.clusters)
         keep = sieve.keep
         x = _kept(x, keep)
-        x = x if sparse else written_out(x)
+        x = x if raw else written_out(x)
         return Batch(
             wrapped(x) if isinstance(x, csr_array) else _tensor(x),
             _tensor(_kept(y, keep)),
@@ -390,13 +390,13 @@ class Rows:
     source: Source
     design: Design
     batch_rows: int | None = None  # by default as many as a core's cache holds
-    sparse: bool = False  # whether sparse rows stay so
+    raw: bool = False  # whether sparse rows and float32 stay so
 
     def __iter__(self) -> Iterator[Batch]:
         width = len(self.design.names) + len(self.design.targets)
         size = self.batch_rows or rows_per_batch(width)
         for chunk in self.source.scan(self.design.needed, size):
-            yield self.design.batch(chunk, self.source.name, sparse=self.sparse)
+            yield self.design.batch(chunk, self.source.name, raw=self.raw)
 
     @property
     def single(self) -> bool:
@@ -426,7 +426,7 @@ class Rows:
     def held(self) -> Rows | Held:
         """The rows as numbers in memory, where they are there already or take little of it."""
         if self.source.sparse or _in_place(self.source, self.design):
-            once = replace(self, batch_rows=max(1, self.source.height()), sparse=True)
+            once = replace(self, batch_rows=max(1, self.source.height()), raw=True)
             return Held.of(together(list(once)))
         width = len(self.design.names) + len(self.design.targets)
         if 8 * self.source.height() * width > HELD_BYTES:
@@ -440,6 +440,20 @@ class Held:
 
     batches: tuple[Batch, ...]
     whole: Batch | None = None  # all of them as one, where they lie side by side
+
+    def on(self, device: str, dtype: torch.dtype) -> Held:
+        """The rows on a device, in numbers of a type."""
+        return Held.of(
+            together(self.batches if self.whole is None else [self.whole]).to(device, dtype)
+        )
+
+    @property
+    def plain(self) -> bool:
+        """Whether the numbers are dense, of float64 and where the processor has them."""
+        return all(
+            part.x.is_cpu and part.x.dtype == torch.float64 and not is_sparse(part.x)
+            for part in self.batches
+        )
 
     @classmethod
     def of(cls, whole: Batch) -> Held:
@@ -465,7 +479,7 @@ def _in_place(source: Source, design: Design) -> bool:
     """Whether the numbers of a source are there as a batch has them, with no row to leave out."""
     if not isinstance(source, Arrays) or isinstance(source.x, csr_array):
         return False
-    if source.x.dtype != np.float64 or not source.height():
+    if source.x.dtype not in (np.float64, np.float32) or not source.height():
         return False
     every = design.takes_arrays and design.columns == source.names
     if not every or min(source.x.strides) < 0 or not (source.finite or _finite(source.x)):

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Protocol
 
 import numpy as np
+import torch
 
 from gentle.batch import Batch, Floats
 from gentle.coordinates import Coordinates, Seen
@@ -17,7 +18,6 @@ HARDLY_SEEN = (
     1e-2  # of a column's mean square: less of it in a sample says nothing of its curvature
 )
 DISTINCT = 1e-3  # a column nearer than this to others costs cross-products half of the digits
-# times the columns: keeps the curvature of a sample from being singular
 POWERS = 30  # of the power method: a step needs two digits of what it finds
 
 
@@ -146,7 +146,7 @@ def _fourth(preconditioner: Preconditioner, seen: Seen) -> float:
 
     Weights are left aside: a stochastic pass bounds its steps where they matter.
     """
-    lengths = preconditioner.lengths(seen)[:, None] / len(seen.v)
+    lengths = torch.from_numpy(preconditioner.lengths(seen)[:, None] / len(seen.v))
     direction = np.ones((seen.coordinates.width, 1))
     found = 0.0
     for _ in range(POWERS):

@@ -37,7 +37,7 @@ def taken(x: Tensor, at: slice | npt.NDArray[np.int64]) -> Tensor:
     """Some of the rows, dense or sparse."""
     if is_sparse(x):
         return wrapped(unwrapped(x)[at])
-    return x[at if isinstance(at, slice) else torch.from_numpy(at)]
+    return x[at if isinstance(at, slice) else torch.from_numpy(at).to(x.device)]
 
 
 def stacked(parts: Sequence[Tensor]) -> Tensor:
@@ -48,5 +48,5 @@ def stacked(parts: Sequence[Tensor]) -> Tensor:
 
 
 def written_out(x: npt.NDArray[np.float64] | csr_array) -> npt.NDArray[np.float64]:
-    """Rows as a dense array."""
-    return x.toarray() if isinstance(x, csr_array) else x
+    """Rows as a dense array of float64."""
+    return x.toarray() if isinstance(x, csr_array) else np.asarray(x, dtype=np.float64)

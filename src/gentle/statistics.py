@@ -16,7 +16,7 @@ import torch
 from scipy.linalg.lapack import dtrtri, dtrtrs
 from torch import Tensor
 
-from gentle.batch import BLOCK_NUMBERS, Batch, Floats, Integers, scratch, together
+from gentle.batch import BLOCK_NUMBERS, DEVICE_NUMBERS, Batch, Floats, Integers, scratch, together
 from gentle.coordinates import Coordinates, Seen
 from gentle.errors import GentleError
 from gentle.losses import Loss
@@ -339,7 +339,7 @@ def _spread_around(batch: Batch, mass: Floats | None) -> Spread:
         largest = zero if ordinary else abs(rows).max(axis=0).toarray().ravel()
         of_x = (zero, _units(largest))
     else:
-        of_x = _middle(batch.x.numpy(), mass)
+        of_x = _middle(np.asarray(batch.x.numpy(), dtype=np.float64), mass)
     zeros = np.zeros(batch.x.shape[1] + len(shift))
     return Spread(
         shift=np.concatenate([of_x[0], shift]),
@@ -665,16 +665,18 @@ def subtracted(one: Moments | Triangle, two: Moments | Triangle) -> Moments:
 
 def slope(loss: Loss, theta: Floats, seen: Seen) -> tuple[float, Floats]:
     """Sum over rows of mass times loss, and its gradient in theta: a number and (q, k)."""
-    eta = torch.from_numpy(seen.times(theta))
+    eta = seen.times(theta)
     value, derivative = loss.value(eta, seen.v), loss.derivative(eta, seen.v)
     if seen.mass is not None:
         value, derivative = value * seen.mass[:, None], derivative * seen.mass[:, None]
-    return float(value.sum()), seen.adjoint(derivative.numpy())
+    return float(value.sum()), seen.adjoint(derivative)
 
 
 def block_rows(x: Tensor) -> int:
     """How many rows to work on at a time; sparse ones are worked on all at once."""
-    return max(1, len(x) if is_sparse(x) else BLOCK_NUMBERS // max(1, x.shape[1]))
+    if is_sparse(x):
+        return max(1, x.shape[0])
+    return max(1, (BLOCK_NUMBERS if x.is_cpu else DEVICE_NUMBERS) // max(1, x.shape[1]))
 
 
 def upper(rows: Floats) -> Floats:

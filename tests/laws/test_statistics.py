@@ -655,7 +655,7 @@ def test_sparse_rows_are_seen_as_dense_ones(mass):
         chosen = d if rows is None else d[rows]
         for ask in (
             lambda seen: seen.times(theta),
-            lambda seen, chosen=chosen: seen.adjoint(chosen),
+            lambda seen, chosen=chosen: seen.adjoint(torch.from_numpy(chosen)),
             lambda seen: seen.squares(weights),
             lambda seen: seen.written_out(),
         ):

@@ -93,8 +93,8 @@ def _bounded(step: float, gradient: Floats, direction: Floats, seen: Seen) -> fl
     With that bound a step cannot increase the distance to a solution of the minibatch, however far
     out its rows lie (normalised least mean squares, Nagumo and Noda 1967).
     """
-    moved = (seen.times(direction) ** 2).sum(axis=1)
-    bend = float(moved.sum() if seen.mass is None else seen.mass.numpy() @ moved) / seen.total
+    moved = seen.times(direction).square().sum(dim=1)
+    bend = float(moved.sum() if seen.mass is None else seen.mass @ moved) / seen.total
     fall = float((gradient * direction).sum())
     return min(step, fall / bend) if bend > 0 else 0.0
 

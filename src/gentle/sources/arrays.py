@@ -88,8 +88,11 @@ class Arrays:
             other = {name: _floats(column[piece]) for name, column in self.other.items()}
             x = self.x[piece] if every else self.x[piece][:, chosen]
             labels = {name: column[piece] for name, column in self.labels.items()}
-            x = x.astype(np.float64, copy=False) if isinstance(x, csr_array) else _floats(x)
-            table = Matrix(x, other, labels, self.finite)
+            if isinstance(x, csr_array):
+                x = x.astype(np.float64, copy=False)
+            elif x.dtype != np.float32:
+                x = _floats(x)
+            table = Matrix(x, other, labels, self.finite)  # type: ignore[arg-type]  # or float32
             yield Chunk(numbered(self.start + start, self.start + start + x.shape[0]), table)
 
     def split(self, parts: int) -> Sequence[Arrays]:

@@ -19,7 +19,7 @@ Schema = Mapping[str, pl.DataType]  # column name -> type, in the order of the s
 class Matrix(NamedTuple):
     """Columns that are numbers already: no names to look up, no text to encode."""
 
-    x: Floats | csr_array  # (n, p)
+    x: Floats | csr_array  # (n, p) float64, or float32 where it comes so
     other: Mapping[str, Floats]  # targets, weights, frequencies and offset by name, each (n,)
     labels: Mapping[str, Labels] = MappingProxyType({})  # clusters by name, each (n,)
     finite: bool = False  # whether x is known to hold no NaN and no infinity
