@@ -191,7 +191,7 @@ def fit(
     )
     found = fit_rows(Rows(source, design), choices, watch=watch)
     for one in found:
-        _refuse_constant_target(one, source)
+        refuse_constant_target(one, source)
     if tested is not None:
         found = tuple(_scored(one, at, Rows(tested, design)) for at, one in enumerate(found))
     return found[0] if len(found) == 1 else Fits(found)
@@ -396,7 +396,8 @@ def from_sums(one: Fit, sums: Moments | Triangle, tally: Tally) -> Fit:
     return _result(exact, placing, one.design, at, opening, None, None, choices, single=one.single)
 
 
-def _refuse_constant_target(found: Fit, source: Source) -> None:
+def refuse_constant_target(found: Fit, source: Source) -> None:
+    """Raises GentleError for a target that does not vary."""
     if found.design.intercept and found.n_rows > 1 and found.tss <= 0:
         raise GentleError(
             f"the target '{found.target}' of {source.name} has the same value in every row: "
