@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -101,15 +101,20 @@ def compare(
                 solvers=None if solvers is None else [it.strip() for it in solvers.split(",")],
                 watch=watch,
             )
-        drawn = folder is not None and any(fit.trace for fit in found.fits.values())
-        if folder is not None and drawn:
+        screen = console()
+        screen.print(contest_summary(found))
+        if folder is not None:
+            if found.interrupted and not any(fit.trace for fit in found.fits.values()):
+                _end_early()  # before there was anything to draw: the folder vanishes
             from gentle.pictures.style import save
 
             save(found.plot(), folder / PICTURE)
-    screen = console()
-    screen.print(contest_summary(found))
-    if out is not None and drawn:
+    if out is not None:
         screen.print(f"Picture: {out / PICTURE}", markup=False, soft_wrap=True)
     if found.interrupted:
-        say("Interrupted: this is what there was so far.")
-        raise typer.Exit(INTERRUPTED)
+        _end_early()
+
+
+def _end_early() -> NoReturn:
+    say("Interrupted: this is what there was so far.")
+    raise typer.Exit(INTERRUPTED)

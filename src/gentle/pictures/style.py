@@ -16,7 +16,7 @@ MODEL = "#d1495b"
 EXACT = "#00587a"
 CONTESTANTS = (  # colour, mark and dashes: each tells them apart without the others
     (MODEL, "o", "-"),
-    ("#8c8c8c", "s", "--"),
+    ("#8c510a", "s", "--"),
     ("#e69f00", "^", "-"),
     ("#56b4e9", "v", "-"),
     ("#cc79a7", "P", "-"),
