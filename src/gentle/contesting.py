@@ -67,8 +67,9 @@ class Contestant:
 class Contest:
     """The exact answer first, then the solvers in the order in which they ran.
 
-    The textbook's rules are given scales, curvature and so their rates by the exact answer, whose
-    readings and seconds stand in its own line; "sgd" makes do with a sample, which is among its own.
+    The textbook's rules are given the columns' scales, and all but "cg" and "lbfgs" the curvature, by the
+    exact answer, whose readings and seconds stand in its own line; "sgd" makes do with a sample, whose
+    reading is among its own.
     """
 
     contestants: tuple[Contestant, ...]

@@ -413,8 +413,8 @@ def contest_summary(contest: Contest) -> RenderableType:
         *_left_out(fit),
         *refused,
         Text(
-            "The gap is F(b) - F(b*). sgd works from a sample, whose reading it counts; all others "
-            "take the scales of columns, and most their rates, from the exact answer."
+            "The gap is F(b) - F(b*). sgd works from a sample, whose reading it counts; all others are "
+            "given the columns' scales, and all but cg and lbfgs the curvature, by the exact answer."
         ),
         Text(_winners(contest), style="bold"),
     )
