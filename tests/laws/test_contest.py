@@ -1,5 +1,6 @@
 """Laws of a contest: every solver is a line of it, and its numbers are those of its own fit."""
 
+import doctest
 import math
 import re
 from dataclasses import dataclass
@@ -95,6 +96,11 @@ def test_compare_is_the_frame_of_a_contest(well):
     timeless = pl.exclude("seconds")
     assert frame.select(timeless).equals(well.to_polars().select(timeless))
     assert frame.schema == well.to_polars().schema
+
+
+def test_the_example_in_the_docstring():
+    assert doctest.testmod(contesting).attempted
+    assert not doctest.testmod(contesting).failed
 
 
 def test_the_gap_is_that_of_the_objective(ill):
