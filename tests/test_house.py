@@ -24,8 +24,7 @@ FLOORS = {
     ),
     "result": (
         *("inference", "choices", "comparison", "result", "descended", "diagnostics", "online"),
-        "fitting",
-        "checking",
+        *("fitting", "checking", "contesting"),
     ),
     "show": ("story", "tables", "modules", "pictures", "report", "estimators", "cli"),
 }
@@ -42,7 +41,12 @@ ROOMS = {  # library -> the only rooms that may import it
     "polars": {"sources", "design", "formula", "tables"},
 }
 # room -> its results: their methods that show or export load their room when they are called
-RESULTS = {"result": ("Fit", "Fits"), "online": ("OnePass",), "descended": ("Descended",)}
+RESULTS = {
+    "result": ("Fit", "Fits"),
+    "online": ("OnePass",),
+    "descended": ("Descended",),
+    "contesting": ("Contest",),
+}
 WITHOUT_TORCH = ("result", "tables", "cli", "inference", "verdict", "errors", "files", "story")
 HEAVY = ("torch", "polars", "sklearn", "matplotlib", "pandas", "formulaic", "scipy", "PIL")
 
@@ -170,7 +174,8 @@ def test_importing_the_package_loads_nothing_heavy():
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], ["tour", "--help"], ["fit", "--help"]]
+    "arguments",
+    [["--help"], ["--version"], ["tour", "--help"], ["fit", "--help"], ["compare", "--help"]],
 )
 def test_asking_the_command_for_help_loads_nothing_heavy(arguments):
     code = (

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from gentle.checking import Check as Check
     from gentle.checking import certify as certify
     from gentle.comparison import Claim as Claim
+    from gentle.contesting import Contest as Contest
+    from gentle.contesting import compare as compare
+    from gentle.contesting import contest as contest
     from gentle.errors import CovarianceWarning as CovarianceWarning
     from gentle.errors import GentleError as GentleError
     from gentle.errors import GentleWarning as GentleWarning
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "Check": "gentle.checking",
     "Claim": "gentle.comparison",
+    "Contest": "gentle.contesting",
     "CovarianceWarning": "gentle.errors",
     "Fit": "gentle.result",
     "Fits": "gentle.result",
@@ -45,6 +49,8 @@ _WHERE = {
     "PrecisionWarning": "gentle.errors",
     "RankWarning": "gentle.errors",
     "certify": "gentle.checking",
+    "compare": "gentle.contesting",
+    "contest": "gentle.contesting",
     "fit": "gentle.fitting",
     "textbook": "gentle",
 }

@@ -199,7 +199,7 @@ def fit(
         return alone if tested is None else _scored(alone, 0, Rows(tested, design))
     found = fit_rows(rows, choices, watch=watch)
     for one in found:
-        _refuse_constant_target(one, source)
+        refuse_constant_target(one, source)
     if tested is not None:
         found = tuple(_scored(one, at, Rows(tested, design)) for at, one in enumerate(found))
     return found[0] if len(found) == 1 else Fits(found)
@@ -271,29 +271,74 @@ def fit_rows(
     watch: Callable[[Progress], None] | None = None,
 ) -> tuple[Fit, ...]:
     """Fit rows whose design is known, a fit for each target."""
-    design = rows.design
     walked = rows.held() if choices.descends else rows
     ways = _approaches(walked, rows, choices, watch) if choices.samples else ()
-    dense = rows if rows.source.sparse else walked
-    closing = time.perf_counter()
-    opening = _opening(dense, choices)
+    sampled = choices.descends and not choices.samples
+    return _fits(answer(rows, walked, choices, sampled=sampled), ways, choices, watch)
+
+
+@dataclass(frozen=True, eq=False)
+class Answered:
+    """The exact answer for some rows, which any number of descents may be held against."""
+
+    rows: Rows
+    walked: Rows | Held  # the same, as a descent walks them
+    written: Rows | Held  # the same, dense and of float64
+    opening: Opening
+    exact: Exact
+    placing: Placing
+    passes: int  # readings of the rows that it took
+    seconds: float
+
+
+def answer(rows: Rows, walked: Rows | Held, choices: Choices, *, sampled: bool) -> Answered:
+    """The exact answer for rows; with a sample of them, where a textbook's rule is to descend."""
+    began = time.perf_counter()
+    written = walked if isinstance(walked, Held) and walked.plain else rows
+    counted = _Counted(written)
+    opening = _opening(counted, choices, sampled=sampled)
     _check_rows(opening.tally, rows)
-    problem = _reduced(opening, dense, design, choices)
+    problem = _reduced(opening, counted, rows.design, choices)
     exact = solve(problem)
     placing = _placing(exact, problem, rows, choices.rank)
-    exact = _polished(exact, dense, opening.tally, choices)
-    closed = time.perf_counter()
+    exact = _polished(exact, counted, opening.tally, choices)
+    seconds = time.perf_counter() - began
+    return Answered(rows, walked, written, opening, exact, placing, counted.passes, seconds)
+
+
+def fit_answered(
+    answered: Answered,
+    choices: Choices,
+    *,
+    watch: Callable[[Progress], None] | None = None,
+) -> tuple[Fit, ...]:
+    """The same as `fit_rows`, where the exact answer is there and had a sample taken."""
+    ways: tuple[Approach, ...] = ()
+    if choices.samples:
+        ways = _approaches(answered.walked, answered.rows, choices, watch)
+    return _fits(answered, ways, choices, watch)
+
+
+def _fits(
+    answered: Answered,
+    ways: Sequence[Approach],
+    choices: Choices,
+    watch: Callable[[Progress], None] | None,
+) -> tuple[Fit, ...]:
+    """The fit of each target: its exact answer, and the descent that is asked for or was begun."""
+    rows, design, opening = answered.rows, answered.rows.design, answered.opening
     fits = []
     for at in range(len(design.targets)):
-        mine, one = exact.of(at), _of_target(walked, design, at)
-        written = _of_target(dense, design, at)
+        mine, one = answered.exact.of(at), _of_target(answered.walked, design, at)
+        written = _of_target(answered.written, design, at)
+        placing = answered.placing
         way = None
         if ways:
             way = _confirmed(ways[at], mine, placing, choices, watch)
         elif choices.descends:
             way = _descend(mine, placing, one, opening, at, choices, watch)
         if way is not None:
-            way = replace(way, exact_seconds=closed - closing)
+            way = replace(way, exact_seconds=answered.seconds)
         fits.append(
             _result(mine, placing, design, at, opening, written, way, choices, single=rows.single)
         )
@@ -361,6 +406,17 @@ def _refuse_what_is_exact(design: Design, choices: Choices) -> Choices:
     return choices if choices.descends else replace(choices, solver="sgd")
 
 
+class _Counted:
+    """Rows that count how often they are read."""
+
+    def __init__(self, rows: Divisible) -> None:
+        self.rows, self.passes = rows, 0
+
+    def split(self, parts: int) -> Sequence[Any]:
+        self.passes += 1
+        return self.rows.split(parts)
+
+
 def _approaches(
     walked: Rows | Held, rows: Rows, choices: Choices, watch: Callable[[Progress], None] | None
 ) -> tuple[Approach, ...]:
@@ -386,7 +442,7 @@ def _approaches(
 def least_squares(rows: Rows, choices: Choices | None = None) -> Exact:
     """The exact answer for rows, polished where that is cheap or asked for."""
     choices = choices or Choices()
-    opening = _opening(rows, choices)
+    opening = _opening(rows, choices, sampled=False)
     exact = solve(_reduced(opening, rows, rows.design, choices))
     return _polished(exact, rows, opening.tally, choices)
 
@@ -411,7 +467,8 @@ def from_sums(one: Fit, sums: Moments | Triangle, tally: Tally) -> Fit:
     return _result(exact, placing, one.design, at, opening, None, None, choices, single=one.single)
 
 
-def _refuse_constant_target(found: Fit, source: Source) -> None:
+def refuse_constant_target(found: Fit, source: Source) -> None:
+    """Raises GentleError for a target that does not vary."""
     if found.design.intercept and found.n_rows > 1 and found.tss <= 0:
         raise GentleError(
             f"the target '{found.target}' of {source.name} has the same value in every row: "
@@ -482,11 +539,9 @@ def _beside(
     return with_columns(source, {part: given}, labels=labels), part
 
 
-def _opening(rows: Divisible, choices: Choices) -> Opening:
+def _opening(rows: Divisible, choices: Choices, *, sampled: bool) -> Opening:
     """The first pass; with method="qr" it makes a triangle where it would make moments."""
-    sample = None
-    if choices.descends and not choices.samples:
-        sample = Sample(SAMPLE_ROWS, choices.seed)
+    sample = Sample(SAMPLE_ROWS, choices.seed) if sampled else None
     sums = Moments() if choices.method == "auto" else Triangle.unplaced()
     return fold(Opening(Tally(), sums, sample), rows)
 
@@ -582,7 +637,7 @@ def _warn_of_digits(fits: Sequence[Fit], choices: Choices) -> None:
                 f"{one.target}: {choices.digits:g} digits were asked for, and "
                 f"{one.certificate.digits:.1f} are certified",
                 PrecisionWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
 
@@ -605,7 +660,7 @@ def _placing(
     warnings.warn(
         f"{what} {listed(made_of)}: a combination of the columns before ({first} = {combined})",
         RankWarning,
-        stacklevel=4,
+        stacklevel=5,
     )
     placing = dropping if rank == "drop" else least_norm
     return replace(placing(exact, len(names)), made_of=made_of)
@@ -757,12 +812,12 @@ def _sandwich(exact: Exact, design: Design, rows: Divisible | None, choices: Cho
             f"{found.df + 1:.0f} groups say little about {len(exact.coef)} coefficients: standard errors "
             "by few clusters are too small",
             CovarianceWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
     if found.clipped:
         warnings.warn(
             f"the covariance {found.description} had a negative eigenvalue, which was set to zero",
             CovarianceWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import StringIO
 from typing import Any
 
@@ -13,6 +13,7 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from gentle.checking import Check
+from gentle.contesting import REFUSED, Contest, Contestant
 from gentle.descended import Descended
 from gentle.driver import Progress
 from gentle.layout import (
@@ -158,9 +159,7 @@ def _table(names: Sequence[str], numbers: Sequence[Column]) -> list[Text]:
 
 
 def _foot(fit: Fit) -> list[Text]:
-    lines = []
-    for name, made_of in fit.dropped.items():
-        lines.append(Text(f"left out: {name}, which is {made_of} (its coefficient counts as 0)"))
+    lines = _left_out(fit)
     if fit.placing.mix is not None:
         for name, made_of in fit.dependent.items():
             lines.append(Text(f"{name} is {made_of}: these are the shortest of many coefficients"))
@@ -199,6 +198,14 @@ def _way(trace: Sequence[Progress]) -> str:
 
 def _seconds(seconds: float) -> str:
     return f"{seconds:.2f} s" if seconds >= 0.1 else f"{max(seconds, 1e-4) * 1e3:.1g} ms"
+
+
+def _left_out(fit: Fit) -> list[Text]:
+    """The columns that the rank rule left out."""
+    return [
+        Text(f"left out: {name}, which is {made_of} (its coefficient counts as 0)")
+        for name, made_of in fit.dropped.items()
+    ]
 
 
 def difference(value: float) -> str:
@@ -415,3 +422,103 @@ def check_summary(check: Check) -> RenderableType:
 
 def _at_most(distance: float) -> str:
     return "-" if math.isnan(distance) else f"{distance:.1e}"
+
+
+def contest_summary(contest: Contest) -> RenderableType:
+    """A line for each solver, why some could not run, and who came first."""
+    fit = contest.exact
+    each = contest.contestants
+    how = [_ended(it, contest) for it in each]
+    width = max(map(len, how))
+    numbers: list[Column] = [
+        ("passes", [_or_dash(it.passes, lambda passes: f"{passes:.4g}") for it in each]),
+        ("seconds", [_or_dash(it.seconds, lambda seconds: f"{seconds:.2g}") for it in each]),
+        ("gap", [_or_dash(it.gap, lambda gap: f"{gap:.1e}") for it in each]),
+        (
+            f"apart ({UNITS[fit.certificate.unit]})",
+            [_at_most(math.nan if it.fit is None else it.fit.certificate.within) for it in each],
+        ),
+        ("".ljust(width), [text.ljust(width) for text in how]),
+    ]
+    head = [
+        f"{fit.target}: least squares{_parts(fit)}, solver by solver",
+        _rows(fit.tally, "rows"),
+        f"{len(fit.names)} coefficients   condition = {number(fit.condition, 3)}",
+    ]
+    refused = [Text(f"{it.name}: {it.why}") for it in each if it.cause == REFUSED]
+    table = [
+        Text(line.plain.rstrip(), line.style) for line in _table([it.name for it in each], numbers)
+    ]
+    return Group(
+        *map(Text, head),
+        Text(),
+        *table,
+        Text(),
+        *_left_out(fit),
+        *refused,
+        Text(
+            "The gap is F(b) - F(b*). sgd works from a sample, whose reading it counts; all others are "
+            "given the columns' scales, and all but cg and lbfgs the curvature, by the exact answer."
+        ),
+        Text(_winners(contest), style="bold"),
+    )
+
+
+def _ended(one: Contestant, contest: Contest) -> str:
+    """How a solver ended, in a few words."""
+    way = None if one.fit is None else one.fit.way
+    if one.cause == "not converged" and way is not None:
+        limit = contest.choices.time_limit
+        return "out of passes" if way.stop == "passes" else f"out of time ({limit:g} s)"
+    return ENDED.get(one.cause, one.cause)
+
+
+ENDED = {
+    "agree": "arrived",
+    "exact only": "the exact answer",
+    "precision": "rounding is left",
+    "wandering": "wanders about it",
+    REFUSED: "could not run",
+}
+
+
+def _winners(contest: Contest) -> str:
+    unit = {
+        "standard errors": "standard errors",
+        "scale": "yardsticks of the ridge",
+        "relative": "of the coefficients' sizes",
+    }[contest.exact.certificate.unit]
+    within = f"{contest.choices.tol:g} {unit} of the exact answer"
+    if contest.first is None:
+        return f"No descent came within {within}."
+    fewest, soonest = contest.first
+    *others, last = (it.name for it in fewest)
+    names = f"{', '.join(others)} and {last}" if others else last
+    passes, seconds = fewest[0].passes or 0.0, soonest.seconds or 0.0
+    return (
+        f"First within {within}: in passes {names} ({passes:.4g}), in seconds {soonest.name} "
+        f"({seconds:.2g})."
+    )
+
+
+def _or_dash(value: float | None, shown: Callable[[float], str]) -> str:
+    return "-" if value is None else shown(value)
+
+
+def contest_to_polars(contest: Contest) -> pl.DataFrame:
+    """One row for each solver: solver, passes, seconds, gap, in_se, digits, cause and verdict."""
+    each = contest.contestants
+    frame = pl.DataFrame(
+        {
+            "solver": [it.name for it in each],
+            "passes": [it.passes for it in each],
+            "seconds": [it.seconds for it in each],
+            "gap": [it.gap for it in each],
+            "in_se": [it.in_se for it in each],
+            "digits": [None if it.fit is None else it.fit.certificate.digits for it in each],
+            "cause": [it.cause for it in each],
+            "verdict": [it.why for it in each],
+        },
+        schema_overrides=dict.fromkeys(("passes", "seconds", "gap", "in_se", "digits"), pl.Float64),
+    )
+    return frame.with_columns(pl.col(pl.Float64).fill_nan(None))

@@ -10,6 +10,7 @@ import time
 import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 
 MAIN = "from gentle.cli import main; main()"
 SMALL = ("tour", "--rows", 200, "--iterations", 40)
@@ -38,7 +39,9 @@ def refused(done, *words):
 # --- help ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", [[], ["tour"], ["fit"]], ids=["gentle", "tour", "fit"])
+@pytest.mark.parametrize(
+    "command", [[], ["tour"], ["fit"], ["compare"]], ids=lambda it: it[0] if it else "gentle"
+)
 def test_help_shows_an_example_and_fits_80_columns(gentle, command):
     text = told(gentle(*command, "--help"))
     assert "Example" in text
@@ -85,6 +88,9 @@ def test_the_command_is_installed(tmp_path, environment):
         ["fit", "a.csv", "--test", "half"],
         ["fit", "a.csv", "--missing", "mean"],
         ["fit", "a.csv", "--tol"],
+        ["compare"],
+        ["compare", "a.csv", "--tol", "small"],
+        ["compare", "a.csv", "--max-passes"],
         ["tour", "--rows", "many"],
         ["tour", "--seed", "-3"],
         ["tour", "--no-such-option"],
@@ -353,6 +359,85 @@ def test_the_ways_in_which_tables_are_saved_do_not_matter(gentle, tmp_path, text
     assert f"R2 = {fitted.r2:.6f}" in asked
 
 
+# --- compare ------------------------------------------------------------------------------------
+
+
+def test_every_solver_is_compared_and_drawn(gentle, examples, tmp_path):
+    from gentle.choices import DESCENTS
+
+    text = told(gentle("compare", examples / "longley.csv", "--target", "employed", "--out", "a/b"))
+    assert max(map(len, text.splitlines())) <= 80
+    for name in ("exact", *DESCENTS):
+        assert len(re.findall(rf"^{name} ", text, re.MULTILINE)) == 1
+    assert "16 of 16 rows used" in text
+    closing = " ".join(text.split())
+    assert re.search(
+        r"First within 0.001 standard errors of the exact answer: in passes .*", closing
+    )
+    assert text.rstrip().endswith(os.path.join("a", "b", "compare.png"))
+    assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["compare.png"]
+    with Image.open(tmp_path / "a" / "b" / "compare.png") as picture:
+        picture.load()
+        assert picture.width > picture.height > 400
+
+
+def test_some_solvers_are_compared_and_nothing_is_written(gentle, tmp_path):
+    name = write(tmp_path, csv_with(7, "x", ""))
+    asked = ("--solvers", "cg, newton", "--weights", "z2", "--l2", 0.1, "--tol", 1e-6)
+    frame = table().with_columns(z2=pl.col("z") ** 2 + 1)
+    frame.write_csv(tmp_path / "w.csv")
+    text = told(gentle("compare", "w.csv", "price ~ x + z", *asked))
+    assert re.findall(r"^(\w+) .*(?:arrived|the exact answer)$", text, re.MULTILINE) == [
+        "exact",
+        "cg",
+        "newton",
+    ]
+    assert "ridge of l2 = 0.1, weights z2" in text
+    text = told(gentle("compare", name, "--target", "price", "--solvers", "gd", "--max-passes", 1))
+    assert f"{ROWS - 1} of {ROWS} rows used, 1 dropped: no x in 1" in text
+    assert "out of passes" in text
+    assert "No descent came within" in text
+    assert {path.name for path in tmp_path.iterdir()} == {"t.csv", "w.csv"}
+
+
+def test_the_exact_answer_alone_has_no_picture(gentle, tmp_path):
+    name = write(tmp_path, GOOD)
+    asked = ("compare", name, "--target", "price", "--solvers", "exact")
+    assert re.search(r"^exact .*the exact answer$", told(gentle(*asked)), re.MULTILINE)
+    done = gentle(*asked, "--out", "out")
+    assert done.returncode == 2
+    assert "no descent to draw" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--target", "price", "--solvers", "cg,newtn"], ["'newtn'", "did you mean 'newton'"]),
+        (["--target", "price", "--solvers", ""], ["there is no solver ''", "'sgd'"]),
+        (["--target", "prize"], ["'prize'", "did you mean 'price'"]),
+        (["--target", "price", "--tol", "0"], ["tol"]),
+        (["--target", "price", "--max-passes", "0"], ["max_passes"]),
+        (["price + z ~ x"], ["one target", "'price' or 'z'"]),
+        ([], ["target"]),
+        (["price ~ x", "--target", "price"], ["both"]),
+        (["--target", "price", "--out", "t.csv"], ["t.csv"]),
+        (["--target", "price", "--out", "/proc/nowhere"], ["/proc/nowhere"]),
+        (["price ~ I(__import__('os').system('touch MARK'))"], ["refused"]),
+    ],
+    ids=lambda it: " ".join(it) or "-",
+)
+@pytest.mark.parametrize("out", [[], ["--out", "new/folder"]], ids=["shown", "drawn"])
+def test_a_contest_that_makes_no_sense_is_refused(gentle, tmp_path, arguments, words, out):
+    refused(gentle("compare", write(tmp_path, GOOD), *out, *arguments), *words)
+    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
+
+
+def test_a_contest_of_a_file_that_is_none_is_refused(gentle, tmp_path):
+    refused(gentle("compare", "nowhere.csv", "--target", "y", "--out", "out"), "nowhere.csv")
+    assert list(tmp_path.iterdir()) == []
+
+
 # --- Ctrl-C -------------------------------------------------------------------------------------
 
 
@@ -413,3 +498,24 @@ def test_a_fit_that_is_interrupted_says_so(tmp_path, environment, after):
     assert code == 130
     assert "Traceback" not in err
     assert "Interrupted" in err
+
+
+@pytest.mark.parametrize("after", [3.0, 5.0])
+def test_a_contest_that_is_interrupted_shows_what_there_is(tmp_path, environment, after):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(100_000, 20)) + 100 * rng.normal(size=(100_000, 1))
+    frame = pl.DataFrame({f"x{j}": x[:, j] for j in range(20)} | {"y": rng.normal(size=len(x))})
+    frame.write_parquet(tmp_path / "t.parquet")
+    arguments = ["compare", "t.parquet", "--target", "y", "--solvers", "newton,gd,cg"]
+    arguments += ["--max-passes", 10**9, "--out", "out"]
+    code, out, err = interrupted(arguments, tmp_path, environment, lambda _: time.sleep(after))
+    assert code == 130
+    assert "Traceback" not in err
+    assert err.startswith("Interrupted")
+    if out:  # which of them the interrupt met is the machine's affair
+        assert re.search(r"^exact .*the exact answer$", out, re.MULTILINE)
+        assert re.search(r"^(newton|gd|cg) .*(interrupted|not run)$", out, re.MULTILINE)
+        drawn = re.search(r"^(newton|gd|cg) .*(arrived|interrupted)$", out, re.MULTILINE)
+        assert (tmp_path / "out" / "compare.png").exists() == bool(drawn)
+    else:
+        assert not (tmp_path / "out").exists()

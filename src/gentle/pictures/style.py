@@ -14,6 +14,16 @@ from gentle.files import written
 DATA = "#8a8f98"
 MODEL = "#d1495b"
 EXACT = "#00587a"
+CONTESTANTS = (  # colour, mark and dashes: each tells them apart without the others
+    (MODEL, "o", "-"),
+    ("#8c510a", "s", "--"),
+    ("#e69f00", "^", "-"),
+    ("#56b4e9", "v", "-"),
+    ("#cc79a7", "P", "-"),
+    ("#009e73", "D", "-."),
+    ("#222222", ">", ":"),
+    ("#5e3c99", "*", "-"),
+)
 MOST_POINTS = 4_000  # of a scatter: more only make it darker
 DPI = 120
 
