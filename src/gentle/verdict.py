@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from gentle.certificate import Certificate
-from gentle.driver import Stop
+from gentle.driver import Progress, Stop
 
 Cause = Literal[
     "agree",
@@ -46,6 +47,12 @@ STOPS: dict[Stop, Cause] = {
     "interrupted": "interrupted",
 }
 
+CUT_SHORT: dict[Stop, str] = {  # ends that came from outside, in words
+    "passes": "max_passes",
+    "time": "time_limit",
+    "interrupted": "Ctrl-C",
+}
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -82,10 +89,25 @@ def verdict(
 
 
 def descent_verdict(
-    certificate: Certificate, names: tuple[str, ...], tol: float, stop: Stop
+    certificate: Certificate,
+    names: tuple[str, ...],
+    tol: float,
+    stop: Stop,
+    last: Sequence[Progress] = (),
 ) -> Verdict:
-    """The verdict on a descent that the driver has stopped."""
-    return verdict(certificate, names, tol, STOPS[stop])
+    """The verdict on a descent that the driver has stopped, after its last step if there was one."""
+    why = None
+    if last and stop in CUT_SHORT:
+        spent = f"after {last[-1].seconds:.1f} s and {times(last[-1].passes)} of the rows"
+        why = f"the descent was stopped by {CUT_SHORT[stop]} {spent}, and more bring it nearer"
+    return verdict(certificate, names, tol, STOPS[stop], why)
+
+
+def times(passes: float) -> str:
+    """So many readings."""
+    return (
+        f"{passes:.3g} reading{'s' * (passes != 1)}" if passes < 100 else f"{passes:,.0f} readings"
+    )
 
 
 def exact_verdict(certificate: Certificate, names: tuple[str, ...]) -> Verdict:
