@@ -23,8 +23,8 @@ FLOORS = {
         *("approach", "verdict"),
     ),
     "result": (
-        *("inference", "choices", "comparison", "result", "diagnostics", "online", "fitting"),
-        "checking",
+        *("inference", "choices", "comparison", "result", "diagnostics", "online"),
+        *("coefficients", "fitting", "continuing", "checking"),
     ),
     "show": ("story", "tables", "modules", "pictures", "report", "estimators", "cli"),
 }

@@ -14,7 +14,8 @@ import numpy as np
 from gentle.approach import Approach, approach, confirmed, survey
 from gentle.batch import INTERCEPT, Batch, Floats
 from gentle.certificate import Certificate, certify
-from gentle.choices import Choices
+from gentle.choices import DESCENTS, Choices
+from gentle.coefficients import starts
 from gentle.coordinates import Coordinates
 from gentle.design import Design, Held, Missing, Rows, learn_design
 from gentle.driver import Outcome, Progress, drive
@@ -26,6 +27,7 @@ from gentle.errors import (
     RankWarning,
     check_seed,
     listed,
+    near,
 )
 from gentle.exact import Exact, Placing, dropping, least_norm, polish, solve
 from gentle.losses import Squared
@@ -36,7 +38,7 @@ from gentle.problem import Dependent, Quadratic, Streamed, distinctness, reduce
 from gentle.result import Descent, Fit, Fits
 from gentle.solvers import State
 from gentle.sources import Source, hold_out, open_source, pair_targets, with_columns
-from gentle.statistics import EPSILON, Moments, Opening, Sample, Score, Tally, Triangle
+from gentle.statistics import EPSILON, Moments, Opening, Sample, Score, Tally, Triangle, merged
 from gentle.verdict import descent_verdict, exact_verdict
 
 GROWN = 1e3  # growth of rounding in sums, from which the rows are read again about their means
@@ -46,6 +48,7 @@ POLISHED_NUMBERS = 1e6  # up to so many numbers a polish costs milliseconds, and
 LARGEST = 1e140  # of a number, and of its inverse
 MOST_TERMS = 3  # of a combination that is written out
 
+BESIDE = ("weights", "frequencies", "offset", "cluster")  # what may be given as arrays
 OF_ONE_PASS = ("data", "formula", "target", "features", "names", "intercept", "weights", "missing")
 ONE_PASS_KNOWS = ("passes", "errors", "solver", "seed")  # it draws nothing
 
@@ -81,6 +84,7 @@ def fit(
     momentum: float | None = None,
     batch_size: int | None = None,
     schedule: str | None = None,
+    start: Any = None,
     test: float | None = None,
     shuffle: bool = False,
     watch: Callable[[Progress], None] | None = None,
@@ -132,6 +136,9 @@ def fit(
         momentum: of "momentum" and "nesterov", from 0 to below 1; by default the best for the rate.
         batch_size: of "minibatch" and "sgd": how many rows a step sees; by default 64 and 256.
         schedule: of "minibatch": "constant" or "1/t", whose rate falls so that it settles.
+        start: where a descent starts: a `Fit`, name -> coefficient or an array (q,) in the order of the
+            names, the constant first; of several targets target -> start, or `Fits`. The solver "sgd"
+            then leaves out its stochastic pass, if the start is as near as that would bring it.
         test: the share of the rows to hold out and score: the last ones, or with shuffle random ones.
         shuffle: whether the held-out rows are drawn at random.
         watch: called with each step of the descent.
@@ -189,12 +196,24 @@ def fit(
         missing=missing,
         **parts,
     )
-    found = fit_rows(Rows(source, design), choices, watch=watch)
+    begin = None if start is None else _starts(start, design, choices)
+    found = fit_rows(Rows(source, design), choices, watch=watch, begin=begin)
     for one in found:
         _refuse_constant_target(one, source)
     if tested is not None:
         found = tuple(_scored(one, at, Rows(tested, design)) for at, one in enumerate(found))
     return found[0] if len(found) == 1 else Fits(found)
+
+
+def _starts(start: Any, design: Design, choices: Choices) -> tuple[Floats, ...]:
+    """Where the descent of each target starts, (q,)."""
+    if not choices.descends:
+        raise GentleError(
+            f"solver='{choices.solver}' is the exact answer, which needs no start: leave it out, or take a "
+            f"descent: {listed(DESCENTS, last='or')}"
+        )
+    names = (INTERCEPT,) * design.intercept + design.names
+    return starts(start, names, design.targets, intercept=design.intercept)
 
 
 def _met_once(asked: Mapping[str, Any]) -> OnePass:
@@ -256,16 +275,36 @@ def open_rows(
     return source, {**parts, "clusters": tuple(clusters)}
 
 
+def rows_again(design: Design, data: Any, **beside: Any) -> Rows:
+    """Rows that are given again to a fit, with all the columns that it needs.
+
+    Raises GentleError for a column that is not there.
+    """
+    if foreign := [name for name in beside if name not in BESIDE]:
+        raise GentleError(f"rows have no {listed(foreign)} beside them: {near(foreign[0], BESIDE)}")
+    source, _ = open_rows(data, names=design.names, **beside)
+    schema = source.schema()
+    for name in design.needed:
+        if name not in schema:
+            raise GentleError(
+                f"{source.name} has no column '{name}', which the fit needs: {near(name, schema)}; "
+                "what the fit was given as an array must be given again"
+            )
+    return Rows(source, design)
+
+
 def fit_rows(
     rows: Rows,
     choices: Choices,
     *,
     watch: Callable[[Progress], None] | None = None,
+    begin: Sequence[Floats | None] | None = None,
 ) -> tuple[Fit, ...]:
-    """Fit rows whose design is known, a fit for each target."""
+    """Fit rows whose design is known, a fit for each target; a descent may begin (q,) somewhere."""
     design = rows.design
+    begin = begin or [None] * len(design.targets)
     walked = rows.held() if choices.descends else rows
-    ways = _approaches(walked, rows, choices, watch) if choices.samples else ()
+    ways = _approaches(walked, rows, choices, begin, watch) if choices.samples else ()
     closing = time.perf_counter()
     opening = _opening(walked, choices)
     _check_rows(opening.tally, rows)
@@ -281,7 +320,7 @@ def fit_rows(
         if ways:
             way = _confirmed(ways[at], mine, placing, choices, watch)
         elif choices.descends:
-            way = _descend(mine, placing, one, opening, at, choices, watch)
+            way = _descend(mine, placing, one, opening, at, choices, begin[at], watch)
         if way is not None:
             way = replace(way, exact_seconds=closed - closing)
         fits.append(
@@ -292,7 +331,11 @@ def fit_rows(
 
 
 def _approaches(
-    walked: Rows | Held, rows: Rows, choices: Choices, watch: Callable[[Progress], None] | None
+    walked: Rows | Held,
+    rows: Rows,
+    choices: Choices,
+    begin: Sequence[Floats | None],
+    watch: Callable[[Progress], None] | None,
 ) -> tuple[Approach, ...]:
     """Descents that know the curvature of a sample alone, one for each target."""
     design = rows.design
@@ -307,6 +350,7 @@ def _approaches(
             choices.limits,
             intercept=design.intercept,
             l2=choices.l2,
+            start=begin[at],
             watch=watch,
         )
         for at in range(len(design.targets))
@@ -339,6 +383,19 @@ def from_sums(one: Fit, sums: Moments | Triangle, tally: Tally) -> Fit:
     opening = Opening(tally, sums)
     at = one.design.targets.index(one.target)
     return _result(exact, placing, one.design, at, opening, None, None, choices, single=one.single)
+
+
+def fit_more(before: Sequence[Fit], rows: Rows, choices: Choices) -> tuple[Fit, ...]:
+    """The exact fits of rows and of those before, of which only the sums are there, for each target."""
+    opening = _opening(rows, choices)
+    _check_rows(opening.tally, rows)
+    found = []
+    for at, one in enumerate(before):
+        sums = merged(one.sums, opening.sums if len(before) == 1 else opening.sums.of(at))
+        design = rows.design if one.design.weights is None else one.design
+        like = replace(one, design=design, choices=choices, single=one.single or rows.single)
+        found.append(from_sums(like, sums, one.tally.merge(opening.tally)))
+    return tuple(found)
 
 
 def _refuse_constant_target(found: Fit, source: Source) -> None:
@@ -572,6 +629,7 @@ def _descend(
     opening: Opening,
     at: int,
     choices: Choices,
+    begin: Floats | None,
     watch: Callable[[Progress], None] | None,
 ) -> Descent:
     """A descent that knows the Hessian: the textbook's rules, in coordinates of the exact answer."""
@@ -588,16 +646,18 @@ def _descend(
         exact.total,
         problem.curvature(),
     )
+    theta = np.zeros_like(problem.minimiser)
+    if begin is not None:
+        theta = problem.coordinates.theta(exact.folded(begin)[:, None])
     outcome = drive(
         choices.descent(),
         streamed,
-        State(np.zeros_like(problem.minimiser)),
+        State(theta),
         lambda state: certify(exact, problem.coordinates.coef(state.theta)[:, 0]),
         choices.limits,
         watch=watch,
     )
-    coef = problem.coordinates.coef(outcome.state.theta)[:, 0]
-    return _descent(outcome, coef, outcome.trace, placing)
+    return _descent(outcome, outcome.coef, outcome.trace, placing)
 
 
 def _confirmed(
@@ -610,8 +670,7 @@ def _confirmed(
     """The descent with the exact certificate, on the columns that the exact answer keeps."""
     outcome = confirmed(way, exact, choices.limits, watch)
     trace = [replace(step, coef=exact.folded(step.coef)) for step in outcome.trace]
-    coef = exact.folded(way.coordinates.coef(outcome.state.theta)[:, 0])
-    return _descent(outcome, coef, trace, placing)
+    return _descent(outcome, exact.folded(outcome.coef), trace, placing)
 
 
 def _descent(
@@ -648,7 +707,7 @@ def _result(
     if way is None:
         verdict = exact_verdict(certificate, kept)
     else:
-        verdict = descent_verdict(certificate, kept, choices.tol, way.stop)
+        verdict = descent_verdict(certificate, kept, choices.tol, way.stop, way.trace[-1:])
     return Fit(
         design=design,
         target=design.targets[at],

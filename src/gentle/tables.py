@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from io import StringIO
 from typing import Any
 
+import numpy as np
 import polars as pl
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
@@ -190,6 +191,22 @@ def to_polars(fit: Fit, level: float = 0.95) -> pl.DataFrame:
     """One row for each coefficient: name, coefficient, std_error, t, p, low and high."""
     numbers = pl.col(pl.Float64).fill_nan(None)
     return pl.DataFrame(_columns(fit, level)).with_columns(numbers)
+
+
+def trace_frame(fit: Fit) -> pl.DataFrame:
+    """One row for each step of the descent: where it stood, and its coefficients."""
+    trace = fit.trace
+    numbers = ("passes", "seconds", "objective", "within")
+    shown: dict[str, pl.Series] = {
+        name: pl.Series([getattr(step, name) for step in trace], dtype=pl.Float64)
+        for name in numbers
+    }
+    shown["estimated"] = pl.Series([step.estimated for step in trace], dtype=pl.Boolean)
+    coef = np.array([step.coef for step in trace]).reshape(len(trace), len(fit.names))
+    for name, values in zip(fit.names, coef.T, strict=True):
+        column = f"{name} (coefficient)" if name in shown else name
+        shown[column] = pl.Series(values, dtype=pl.Float64).fill_nan(None)
+    return pl.DataFrame(shown)
 
 
 def to_one_polars(fits: Sequence[Fit], level: float = 0.95) -> pl.DataFrame:
