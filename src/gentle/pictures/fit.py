@@ -20,6 +20,7 @@ DISTANCES = {
     "scale": "distance in yardsticks of the ridge",
     "relative": "relative distance",
 }
+MOST_MARKERS = 60  # of steps in a line: more run into one another
 
 
 @dataclass(frozen=True)
@@ -53,14 +54,19 @@ class FitPictures:
         """How far the descent was from the exact answer after each reading of the rows."""
         trace = self.of.trace
         if not trace:
-            raise GentleError("this fit has no descent to draw: fit with solver='sgd'")
+            way_out = "fit with solver='sgd'" if self.of.way is None else "it ended before a step"
+            raise GentleError(f"this fit has no descent to draw: {way_out}")
+        known = [step for step in trace if step.within and np.isfinite(step.within)]
+        if not known:
+            raise GentleError(
+                "no distance of this descent is known as a number above 0, so there is none to draw"
+            )
         figure, axes = blank()
-        known = [step for step in trace if step.within is not None]
         axes.plot(
             [step.passes for step in known],
-            [step.within or 0.0 for step in known],
+            [step.within for step in known],
             color=MODEL,
-            marker="o",
+            marker="o" if len(known) <= MOST_MARKERS else None,
             markersize=4,
             label="largest distance of a coefficient",
         )
@@ -72,5 +78,7 @@ class FitPictures:
             yscale="log",
         )
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if len(known) == 1:
+            axes.set_xlim(0, 2 * known[0].passes)
         axes.legend(frameon=False)
         return figure
