@@ -13,7 +13,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from gentle.batch import Floats
 from gentle.choices import Choices
-from gentle.design import Rows, learn_design
+from gentle.design import Design, Rows, learn_design
 from gentle.errors import GentleError
 from gentle.fitting import fit_more, fit_rows
 from gentle.result import Fit, Fits
@@ -97,14 +97,12 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
         return (found,) if isinstance(found, Fit) else tuple(dict(found).values())
 
     def _refuse_others(self, before: Sequence[Fit], rows: Rows) -> None:
-        """Raises GentleError for rows with other columns or targets than those of the fits before."""
-        one, other = before[0].design, rows.design
-        if (one.names, one.targets, one.intercept) != (other.names, other.targets, other.intercept):
+        """Raises GentleError for rows of another shape than those of the fits before."""
+        one, other = (_shape(design) for design in (before[0].design, rows.design))
+        if one != other:
             raise GentleError(
-                f"the fit before has {len(one.names)} columns, {len(one.targets)} targets and "
-                f"{'a' if one.intercept else 'no'} constant, and these are {len(other.names)}, "
-                f"{len(other.targets)} and {'a' if other.intercept else 'no'} constant, or go by other "
-                "names: a new LinearRegression begins anew"
+                f"the fit before is of {one}, and these rows are of {other}: a new LinearRegression "
+                "begins anew"
             )
 
     def _choices(self) -> Choices:
@@ -176,3 +174,9 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
         if self.random_state is None or isinstance(self.random_state, int | np.integer):
             return int(self.random_state or 0)
         return int(self.random_state.randint(2**31))
+
+
+def _shape(design: Design) -> str:
+    p, k = len(design.names), len(design.targets)
+    constant = "a" if design.intercept else "no"
+    return f"{p} column{'s' * (p != 1)}, {k} target{'s' * (k != 1)} and {constant} constant"

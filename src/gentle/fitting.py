@@ -393,7 +393,13 @@ def fit_more(before: Sequence[Fit], rows: Rows, choices: Choices) -> tuple[Fit, 
     for at, one in enumerate(before):
         sums = merged(one.sums, opening.sums if len(before) == 1 else opening.sums.of(at))
         design = rows.design if one.design.weights is None else one.design
-        like = replace(one, design=design, choices=choices, single=one.single or rows.single)
+        like = replace(
+            one,
+            design=design,
+            target=design.targets[at],
+            choices=choices,
+            single=one.single or rows.single,
+        )
         found.append(from_sums(like, sums, one.tally.merge(opening.tally)))
     return tuple(found)
 

@@ -64,7 +64,7 @@ class FitPictures:
         figure, axes = blank()
         axes.plot(
             [step.passes for step in known],
-            [step.within for step in known],
+            [step.within or 0.0 for step in known],
             color=MODEL,
             marker="o" if len(known) <= MOST_MARKERS else None,
             markersize=4,
