@@ -8,6 +8,7 @@ from typing import Literal
 
 from gentle.certificate import Certificate
 from gentle.driver import Progress, Stop
+from gentle.layout import times
 
 Cause = Literal[
     "agree",
@@ -100,16 +101,9 @@ def descent_verdict(
     if last and stop in CUT_SHORT:
         seconds = last[-1].seconds
         shown = f"{seconds:.1f}" if seconds >= 0.1 else f"{seconds:.1g}"
-        spent = f"after {shown} s and {times(last[-1].passes)} of the rows"
+        spent = f"after {shown} s and {times(last[-1].passes, 'reading', 'readings')} of the rows"
         why = f"the descent was stopped by {CUT_SHORT[stop]} {spent}, and more bring it nearer"
     return verdict(certificate, names, tol, STOPS[stop], why)
-
-
-def times(passes: float) -> str:
-    """So many readings."""
-    return (
-        f"{passes:.3g} reading{'s' * (passes != 1)}" if passes < 100 else f"{passes:,.0f} readings"
-    )
 
 
 def exact_verdict(certificate: Certificate, names: tuple[str, ...]) -> Verdict:

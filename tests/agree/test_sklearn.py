@@ -204,4 +204,4 @@ def test_a_weight_below_zero_and_a_missing_number_are_refused():
     with pytest.raises(ValueError, match="NaN"):
         LinearRegression().fit(x, y)
     with pytest.raises(GentleError, match="solver"):
-        LinearRegression(solver="newton").fit(*made(7)[1:])
+        LinearRegression(solver="newtons").fit(*made(7)[1:])

@@ -181,7 +181,7 @@ def test_ctrl_c_leaves_the_best_point_with_its_certificate():
             sent.append(timer)
             timer.start()
 
-    found = gentle.fit((x, y), solver="sgd", tol=1e-300, watch=send)
+    found = gentle.fit((x, y), solver="sgd", tol=1e-6, watch=send)
     assert found.interrupted
     assert found.verdict.cause == "interrupted"
     assert "stopped by Ctrl-C after" in str(found.verdict)
@@ -359,12 +359,19 @@ def test_the_line_at_the_terminal_says_what_is_known():
             told(4.0, 60.0, 0.01, 4.0625),
         ]
     )
-    assert lines[0] == "Descending: 1 passes"
-    assert lines[1] == "Descending: 1.5 passes, at most 33 min left"
-    assert "objective 4.25, about 1 standard errors from exact (to go: 0.001)" in lines[2]
+    assert lines[0] == "1 pass"
+    assert lines[1] == "1.5 passes, at most 33 min left"
+    assert "objective 4.25, about 1 SE away" in lines[2]
     assert lines[3].endswith("about 40 s left")
-    assert "4 passes, objective 4.0625, 0.01 standard errors" in lines[4]
+    assert "4 passes, objective 4.062, 0.01 SE away" in lines[4]
     assert lines[4].endswith("about 20 s left")
+
+
+def test_the_line_fits_on_80_columns():
+    course = [told(0, 0.0), told(99_999, 6e6, 1.5e-100, -1.2345e-100, estimated=True)]
+    line = shown(course, max_passes=2e5)[-1]
+    assert "at most" in line
+    assert len("x " + line) <= 80
 
 
 def test_the_line_knows_the_limits():

@@ -140,7 +140,7 @@ def fit(
     if shuffle and test is None:
         raise GentleError("--shuffle says which rows to hold out: say how many with --test 0.25")
     with working(f"Reading {file.name}") as status:
-        unit = "yardsticks" if l2 else "standard errors"
+        unit = "scale" if l2 else "SE"
         line = Line(tol, max_passes, time_limit, unit)
 
         def watch(step: Progress) -> None:

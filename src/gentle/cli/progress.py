@@ -6,6 +6,8 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING
 
+from gentle.layout import times
+
 if TYPE_CHECKING:
     from gentle.driver import Progress
 
@@ -15,12 +17,12 @@ RECENT = 8  # steps that the time left is told from
 class Line:
     """What has been seen of a descent, as one line: passes, objective, distance and the time left.
 
-    The time left is the least of what the slope of the log distance says until the tolerance is met,
+    With the longest numbers it fits on 80 columns. The time left is the least of what the slope of the log distance says until the tolerance is met,
     and of what the limits leave. From the limits alone it is "at most".
     """
 
     def __init__(
-        self, tol: float, max_passes: float, time_limit: float | None, unit: str = "standard errors"
+        self, tol: float, max_passes: float, time_limit: float | None, unit: str = "SE"
     ) -> None:
         self._tol, self._max_passes, self._time_limit = tol, max_passes, time_limit
         self._unit = unit
@@ -34,17 +36,17 @@ class Line:
             self._first = step
             self._known.clear()
         self._last = step
-        parts = [f"{step.passes:.3g} passes" if step.passes < 100 else f"{step.passes:,.0f} passes"]
+        parts = [times(step.passes, "pass", "passes")]
         if step.objective is not None:
-            parts.append(f"objective {step.objective:.6g}")
+            parts.append(f"objective {step.objective:.4g}")
         if step.within is not None:
             about = "about " * step.estimated
-            parts.append(f"{about}{step.within:.1g} {self._unit} from exact (to go: {self._tol:g})")
+            parts.append(f"{about}{step.within:.1g} {self._unit} away")
             if 0 < step.within < math.inf:
                 self._known.append((step.seconds, math.log(step.within)))
         if left := self._left(step):
             parts.append(left)
-        return "Descending: " + ", ".join(parts)
+        return ", ".join(parts)
 
     def _left(self, step: Progress) -> str:
         limits = [] if self._time_limit is None else [self._time_limit - step.seconds]
