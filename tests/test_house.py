@@ -24,7 +24,7 @@ FLOORS = {
     ),
     "result": (
         *("inference", "choices", "comparison", "result", "descended", "diagnostics", "online"),
-        *("fitting", "checking", "contesting"),
+        *("coefficients", "fitting", "continuing", "checking", "contesting"),
     ),
     "show": ("story", "tables", "modules", "pictures", "report", "estimators", "cli"),
 }

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from gentle.batch import Floats
 from gentle.certificate import Certificate, Estimate, Estimator, certify
 from gentle.coordinates import Coordinates
 from gentle.driver import Limits, Outcome, Progress, Stop, drive
@@ -27,6 +28,7 @@ LEAST_ROWS, MOST_ROWS = 4_096, 16_384  # of the sample whose curvature a descent
 SAMPLE_NUMBERS = 2**20  # in it, between these bounds
 ROWS_PER_COLUMN = 16  # at least, where curvature is more than that of single columns
 CONFIRMED: tuple[Stop, ...] = ("tolerance", "rounding")  # ends that ask whether they are right
+NEAR = 4.0  # times what the minimiser itself costs on a sample, of which q / m of the loss is its share
 
 Watch = Callable[[Progress], None]
 
@@ -61,9 +63,13 @@ def approach(
     *,
     intercept: bool,
     l2: float,
+    start: Floats | None = None,
     watch: Watch | None = None,
 ) -> Approach:
-    """Descend on rows of one target until the estimated distance is within the tolerance."""
+    """Descend on rows of one target until the estimated distance is within the tolerance.
+
+    It begins at `start` (q,), in the user's units, where there is one and the sample finds it near.
+    """
     coordinates = seen.spread.coordinates
     coordinates = coordinates if intercept else coordinates.about_zero()
     assert seen.sample.batch is not None
@@ -80,7 +86,7 @@ def approach(
     outcome = drive(
         solver,
         problem,
-        State(problem.sketch.start, 1.0),
+        _beginning(problem, start),
         Estimator(problem, spare),
         limits,
         watch=watch,
@@ -88,29 +94,55 @@ def approach(
     return Approach(problem, seen, solver, outcome)
 
 
+def _beginning(problem: Streamed, start: Floats | None) -> State:
+    """The given start, settled, where a sample of m rows cannot tell it from the minimiser.
+
+    That fits the sample worse than the sample's own minimiser does, on average by q/m of the loss. A start
+    that does much worse is further off than a stochastic pass lands, and is left aside.
+    """
+    cold = State(problem.sketch.start, 1.0)
+    if start is None:
+        return cold
+    theta = problem.coordinates.theta(start[:, None])
+    spare = min(NEAR * len(theta) / len(problem.sample.x), 1.0)
+    if not problem.sampled(theta) <= (1 + spare) * problem.sampled(cold.theta):
+        return cold
+    return State(theta, 1.0, settled=True)
+
+
 def confirmed(
     found: Approach, exact: Exact, limits: Limits, watch: Watch | None = None
 ) -> Outcome[Certificate]:
     """The outcome, certified; where that is further than the tolerance, the descent goes on.
 
-    The trace has the certified distances in place of the estimated ones.
+    The trace has the certified distances in place of the estimated ones. An estimate may have taken
+    another point for the best one, or there was none: what counts is the nearest point of the trace.
     """
 
-    def judge(state: State) -> Certificate:
-        coef = found.coordinates.coef(state.theta)[:, 0]
+    def judge(coef: Floats) -> Certificate:
         return certify(exact, exact.folded(coef))
 
     came = found.outcome
     trace = tuple(
-        replace(step, within=certify(exact, exact.folded(step.coef)).within, estimated=False)
-        for step in came.trace
+        replace(step, within=judge(step.coef).within, estimated=False) for step in came.trace
     )
-    certificate = judge(came.state)
+    state, coef, certificate = came.state, came.coef, judge(came.coef)
+    if certificate.within > limits.tol and trace:
+        nearest = min(trace, key=lambda step: step.within or 0.0)
+        if (nearest.within or 0.0) < certificate.within:
+            coef, certificate = nearest.coef, judge(nearest.coef)
+            state = State(found.coordinates.theta(coef[:, None]))
     if certificate.within <= limits.tol or came.stop not in CONFIRMED:
         stop = "tolerance" if certificate.within <= limits.tol else came.stop
-        return Outcome(came.state, certificate, trace, stop)
-    settled = replace(came.state, settled=True)
-    spent = trace[-1].seconds
-    further = drive(found.solver, found.problem, settled, judge, limits.after(spent), watch=watch)
-    later = (replace(step, seconds=step.seconds + spent) for step in further.trace)
-    return replace(further, trace=(*trace, *later))
+        return Outcome(state, coef, certificate, trace, stop)
+    last = trace[-1]
+    further = drive(
+        found.solver,
+        found.problem,
+        State(state.theta, last.passes, settled=True),
+        lambda state: judge(found.coordinates.coef(state.theta)[:, 0]),
+        limits,
+        watch=watch,
+        seconds_before=last.seconds,
+    )
+    return replace(further, trace=(*trace, *further.trace))

@@ -6,6 +6,8 @@ from dataclasses import dataclass, fields
 from numbers import Integral
 from typing import Any
 
+import torch
+
 from gentle.driver import Limits
 from gentle.errors import GentleError, check_seed, is_number, listed, near
 from gentle.meat import ERRORS
@@ -26,6 +28,7 @@ SOLVERS = ("auto", "exact", *DESCENTS)
 RANKS = ("drop", "minimum-norm", "raise")
 METHODS = ("auto", "qr")
 MOST_DIGITS = 15
+DTYPES = ("float64", "float32")
 
 
 OPTIONS = ("learning_rate", "momentum", "batch_size", "schedule")  # of some solvers
@@ -58,6 +61,8 @@ class Choices:
     momentum: float | None = None
     batch_size: int | None = None
     schedule: str | None = None
+    device: str | None = None
+    dtype: str | None = None
 
     def __post_init__(self) -> None:
         for what, chosen, known in (
@@ -96,9 +101,29 @@ class Choices:
             raise GentleError(
                 f"lags belong to errors='HAC', and errors is '{self.errors}': leave one of them out"
             )
+        self._check_place()
         check_seed(self.seed)
         Ridge(self.l2)
         self.descent()
+
+    def _check_place(self) -> None:
+        if self.device is None and self.dtype is None:
+            return
+        if not self.descends:
+            raise GentleError(
+                f"device and dtype are of descents, and solver is '{self.solver}': take solver='sgd', or "
+                "leave them out"
+            )
+        if self.dtype is not None and self.dtype not in DTYPES:
+            raise GentleError(f"there is no dtype '{self.dtype}': {near(str(self.dtype), DTYPES)}")
+        try:
+            torch.zeros(1, dtype=torch.float64, device=self.device)
+        except (RuntimeError, TypeError, AssertionError) as error:
+            reason = str(error).splitlines()[0]
+            raise GentleError(
+                f"device '{self.device}' cannot be used for sums in float64 here ({reason}): leave it "
+                "out to work on the processor"
+            ) from None
 
     def descent(self) -> Solver[Any]:
         """The solver that was named, with what it was given; the default one where none was.

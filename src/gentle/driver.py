@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, Literal, Protocol, TypeVar
 
@@ -45,12 +45,6 @@ class Limits:
     max_passes: float = 100
     time_limit: float | None = None
 
-    def after(self, seconds: float) -> Limits:
-        """What is left of them after so many seconds."""
-        if self.time_limit is None:
-            return self
-        return replace(self, time_limit=max(self.time_limit - seconds, 0.0))
-
     def spent(self, step: Progress) -> Stop | None:
         """Which of them has run out at a step."""
         if step.passes >= self.max_passes:
@@ -76,6 +70,7 @@ class Outcome(Generic[J]):
     """The best state a solver reached, how far it is from the minimiser, and why it stopped there."""
 
     state: State
+    coef: Floats  # (q,) of it, in the user's units
     judgement: J | None
     trace: tuple[Progress, ...]
     stop: Stop
@@ -89,13 +84,14 @@ def drive(
     limits: Limits,
     *,
     watch: Callable[[Progress], None] | None = None,
+    seconds_before: float = 0.0,
 ) -> Outcome[J]:
     """Let a solver go until it is judged to be within tol, or there is nothing to be gained or spent.
 
-    That is when rounding is all that is left, or the passes or the time are used up. An interrupt
-    (Ctrl-C) ends it too: the best point so far is the outcome.
+    That is when rounding is all that is left, or the passes or the time are used up, seconds before
+    among it. An interrupt (Ctrl-C) ends it too: the best point so far is the outcome.
     """
-    began = time.perf_counter()
+    began = time.perf_counter() - seconds_before
     course = _Course(start, judge(start))
     trace = _Trace(len(start.theta))
     stop: Stop = "interrupted"
@@ -113,7 +109,26 @@ def drive(
                 break
     except KeyboardInterrupt:
         pass
-    return Outcome(course.best, course.nearest, trace.steps, stop)
+    coef = problem.coordinates.coef(course.best.theta)[:, 0]
+    return Outcome(course.best, coef, course.nearest, trace.steps, stop)
+
+
+def joined(before: Sequence[Progress], later: Sequence[Progress]) -> tuple[Progress, ...]:
+    """One trace of a descent and of the one that went on from it: passes and seconds go on counting."""
+    trace = _Trace(len(before[-1].coef) if before else 0)
+    for step in before:
+        trace.take(step)
+    for step in later:
+        trace.take(after(before, step))
+    return trace.steps
+
+
+def after(before: Sequence[Progress], step: Progress) -> Progress:
+    """A step of a descent that goes on from another one, counted from the start of that."""
+    if not before:
+        return step
+    last = before[-1]
+    return replace(step, passes=last.passes + step.passes, seconds=last.seconds + step.seconds)
 
 
 class _Course(Generic[J]):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -11,8 +13,9 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from gentle.batch import Floats
 from gentle.choices import Choices
-from gentle.design import Rows, learn_design
-from gentle.fitting import fit_rows
+from gentle.design import Design, Rows, learn_design
+from gentle.errors import GentleError
+from gentle.fitting import fit_more, fit_rows
 from gentle.result import Fit, Fits
 from gentle.sources import Arrays
 
@@ -30,6 +33,9 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
         tol: how near to the exact answer, in standard errors; see `gentle.fit`.
         digits: how many digits every coefficient must be certified to have.
         random_state: seed of the descent; None stands for 0.
+        warm_start: whether a descent starts from the coefficients of the fit before.
+        max_passes: how many readings of the rows a descent may take.
+        time_limit: how many seconds a descent may take.
 
     Attributes:
         coef_: (p,) slopes, or (k, p) for k targets; 0 for a column that the rank rule left out.
@@ -47,6 +53,9 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
         tol: float = 1e-3,
         digits: float | None = None,
         random_state: int | np.random.RandomState | None = None,
+        warm_start: bool = False,
+        max_passes: float = 100,
+        time_limit: float | None = None,
     ) -> None:
         self.l2 = l2
         self.fit_intercept = fit_intercept
@@ -54,11 +63,69 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
         self.tol = tol
         self.digits = digits
         self.random_state = random_state
+        self.warm_start = warm_start
+        self.max_passes = max_passes
+        self.time_limit = time_limit
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fit X (n, p) to y (n,) or (n, k), rows weighted by sample_weight (n,) where it is given."""
+        choices, before = self._choices(), self._fits if self.warm_start else ()
+        rows, flat = self._rows(X, y, sample_weight)
+        begin = None
+        if choices.descends and before:
+            self._refuse_others(before, rows)
+            begin = [np.nan_to_num(one.values) for one in before]
+        return self._keep(fit_rows(rows, choices, begin=begin), flat=flat)
+
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Take in more rows: the exact fit of all that came since the first call, or with a `fit` before.
+
+        The rows are not kept, but their sums are, which join exactly: however rows are cut into calls, the
+        fit is that of all of them. There is no descent, since that would read the rows again.
+        """
+        choices, before = replace(self._choices(), solver="exact", digits=None), self._fits
+        rows, flat = self._rows(X, y, sample_weight, reset=not before)
+        if not before:
+            return self._keep(fit_rows(rows, choices), flat=flat)
+        self._refuse_others(before, rows)
+        return self._keep(fit_more(before, rows, choices), flat=flat)
+
+    @property
+    def _fits(self) -> tuple[Fit, ...]:
+        """The fits of all targets, where there are some."""
+        found = getattr(self, "result_", ())
+        return (found,) if isinstance(found, Fit) else tuple(dict(found).values())
+
+    def _refuse_others(self, before: Sequence[Fit], rows: Rows) -> None:
+        """Raises GentleError for rows of another shape than those of the fits before."""
+        one, other = (_shape(design) for design in (before[0].design, rows.design))
+        if one != other:
+            raise GentleError(
+                f"the fit before is of {one}, and these rows are of {other}: a new LinearRegression "
+                "begins anew"
+            )
+
+    def _choices(self) -> Choices:
+        return Choices(
+            l2=self.l2,
+            solver=self.solver,
+            tol=self.tol,
+            digits=self.digits,
+            seed=self._seed(),
+            max_passes=self.max_passes,
+            time_limit=self.time_limit,
+        )
+
+    def _rows(self, X: Any, y: Any, sample_weight: Any, *, reset: bool = True) -> tuple[Rows, bool]:
+        """The rows with a design of their own, and whether there is one target, y (n,)."""
         X, y = validate_data(
-            self, X, y, y_numeric=True, multi_output=True, dtype=(np.float64, np.float32)
+            self,
+            X,
+            y,
+            reset=reset,
+            y_numeric=True,
+            multi_output=True,
+            dtype=(np.float64, np.float32),
         )
         flat = y.ndim == 1
         columns_of_y = y[:, None] if flat else y
@@ -87,14 +154,9 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
             weights=None if sample_weight is None else "(weights)",
             missing="raise",
         )
-        choices = Choices(
-            l2=self.l2,
-            solver=self.solver,
-            tol=self.tol,
-            digits=self.digits,
-            seed=self._seed(),
-        )
-        fits = fit_rows(Rows(source, design), choices)
+        return Rows(source, design), flat
+
+    def _keep(self, fits: tuple[Fit, ...], *, flat: bool) -> Self:
         self.result_: Fit | Fits = fits[0] if flat else Fits(fits)
         self.coef_ = fits[0].slopes if flat else np.stack([one.slopes for one in fits])
         self.intercept_ = fits[0].intercept if flat else np.array([one.intercept for one in fits])
@@ -112,3 +174,9 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
         if self.random_state is None or isinstance(self.random_state, int | np.integer):
             return int(self.random_state or 0)
         return int(self.random_state.randint(2**31))
+
+
+def _shape(design: Design) -> str:
+    p, k = len(design.names), len(design.targets)
+    constant = "a" if design.intercept else "no"
+    return f"{p} column{'s' * (p != 1)}, {k} target{'s' * (k != 1)} and {constant} constant"

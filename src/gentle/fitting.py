@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from inspect import signature
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
 
 from gentle.approach import Approach, approach, confirmed, survey
 from gentle.batch import INTERCEPT, Batch, Floats
 from gentle.certificate import Certificate, certify
-from gentle.choices import Choices
+from gentle.choices import DESCENTS, Choices
+from gentle.coefficients import starts
 from gentle.coordinates import Coordinates
 from gentle.descended import Descended
 from gentle.design import Design, Held, Missing, Rows, learn_design
@@ -27,6 +30,7 @@ from gentle.errors import (
     RankWarning,
     check_seed,
     listed,
+    near,
 )
 from gentle.exact import Exact, Placing, dropping, least_norm, polish, solve
 from gentle.losses import Squared
@@ -35,9 +39,11 @@ from gentle.online import RANDOM_SCALING, OnePass, one_pass
 from gentle.penalties import Ridge
 from gentle.problem import Dependent, Quadratic, Streamed, distinctness, reduce
 from gentle.result import Descent, Fit, Fits
+from gentle.shuffling import Changed, Walkable
 from gentle.solvers import State
 from gentle.sources import Source, hold_out, open_source, pair_targets, with_columns
-from gentle.statistics import EPSILON, Moments, Opening, Sample, Score, Tally, Triangle
+from gentle.sparse import is_sparse
+from gentle.statistics import EPSILON, Moments, Opening, Sample, Score, Tally, Triangle, merged
 from gentle.verdict import alone_verdict, descent_verdict, exact_verdict
 
 GROWN = 1e3  # growth of rounding in sums, from which the rows are read again about their means
@@ -49,10 +55,12 @@ POLISHED_NUMBERS = 1e6  # up to so many numbers a polish costs milliseconds, and
 LARGEST = 1e140  # of a number, and of its inverse
 MOST_TERMS = 3  # of a combination that is written out
 
+BESIDE = ("weights", "frequencies", "offset", "cluster")  # what may be given as arrays
 OF_ONE_PASS = ("data", "formula", "target", "features", "names", "intercept", "weights", "missing")
 ONE_PASS_KNOWS = ("passes", "errors", "solver", "seed")  # it draws nothing
 
 F = TypeVar("F", Fit, Descended)
+W = TypeVar("W", bound=Walkable)
 Column = str | Sequence[Any]  # the name of a column, or its values (n,)
 
 
@@ -85,6 +93,9 @@ def fit(
     momentum: float | None = None,
     batch_size: int | None = None,
     schedule: str | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    start: Any = None,
     test: float | None = None,
     shuffle: bool = False,
     watch: Callable[[Progress], None] | None = None,
@@ -136,6 +147,12 @@ def fit(
         momentum: of "momentum" and "nesterov", from 0 to below 1; by default the best for the rate.
         batch_size: of "minibatch" and "sgd": how many rows a step sees; by default 64 and 256.
         schedule: of "minibatch": "constant" or "1/t", whose rate falls so that it settles.
+        start: where a descent starts: a `Fit`, name -> coefficient or an array (q,) in the order of the
+            names, the constant first; of several targets target -> start, or `Fits`. The solver "sgd"
+            then leaves out its stochastic pass, if the start is as near as that would bring it.
+        device, dtype: where a descent walks the rows and in which type it holds them there, such as
+            "cuda" and "float32"; by default here and as they are. Sums and the certificate are in
+            float64 anyway, and the exact answer is made here.
         test: the share of the rows to hold out and score: the last ones, or with shuffle random ones.
         shuffle: whether the held-out rows are drawn at random.
         watch: called with each step of the descent.
@@ -169,6 +186,8 @@ def fit(
         momentum=momentum,
         batch_size=batch_size,
         schedule=schedule,
+        device=device,
+        dtype=dtype,
     )
     tested: Source | None = None
     source, parts = open_rows(
@@ -194,15 +213,27 @@ def fit(
         **parts,
     )
     rows = Rows(source, design)
+    begin = None if start is None else _starts(start, design, choices)
     if is_wide(design, choices):
-        alone = descend_rows(rows, choices, watch=watch)
+        alone = descend_rows(rows, choices, watch=watch, begin=begin)
         return alone if tested is None else _scored(alone, 0, Rows(tested, design))
-    found = fit_rows(rows, choices, watch=watch)
+    found = fit_rows(rows, choices, watch=watch, begin=begin)
     for one in found:
         refuse_constant_target(one, source)
     if tested is not None:
         found = tuple(_scored(one, at, Rows(tested, design)) for at, one in enumerate(found))
     return found[0] if len(found) == 1 else Fits(found)
+
+
+def _starts(start: Any, design: Design, choices: Choices) -> tuple[Floats, ...]:
+    """Where the descent of each target starts, (q,)."""
+    if not choices.descends:
+        raise GentleError(
+            f"solver='{choices.solver}' is the exact answer, which needs no start: leave it out, or take a "
+            f"descent: {listed(DESCENTS, last='or')}"
+        )
+    names = (INTERCEPT,) * design.intercept + design.names
+    return starts(start, names, design.targets, intercept=design.intercept)
 
 
 def _met_once(asked: Mapping[str, Any]) -> OnePass:
@@ -264,17 +295,37 @@ def open_rows(
     return source, {**parts, "clusters": tuple(clusters)}
 
 
+def rows_again(design: Design, data: Any, **beside: Any) -> Rows:
+    """Rows that are given again to a fit, with all the columns that it needs.
+
+    Raises GentleError for a column that is not there.
+    """
+    if foreign := [name for name in beside if name not in BESIDE]:
+        raise GentleError(f"rows have no {listed(foreign)} beside them: {near(foreign[0], BESIDE)}")
+    source, _ = open_rows(data, names=design.names, **beside)
+    schema = source.schema()
+    for name in design.needed:
+        if name not in schema:
+            raise GentleError(
+                f"{source.name} has no column '{name}', which the fit needs: {near(name, schema)}; "
+                "what the fit was given as an array must be given again"
+            )
+    return Rows(source, design)
+
+
 def fit_rows(
     rows: Rows,
     choices: Choices,
     *,
     watch: Callable[[Progress], None] | None = None,
+    begin: Sequence[Floats | None] | None = None,
 ) -> tuple[Fit, ...]:
-    """Fit rows whose design is known, a fit for each target."""
+    """Fit rows whose design is known, a fit for each target; a descent may begin (q,) somewhere."""
+    begin = begin or [None] * len(rows.design.targets)
     walked = rows.held() if choices.descends else rows
-    ways = _approaches(walked, rows, choices, watch) if choices.samples else ()
+    ways = _approaches(walked, rows, choices, begin, watch) if choices.samples else ()
     sampled = choices.descends and not choices.samples
-    return _fits(answer(rows, walked, choices, sampled=sampled), ways, choices, watch)
+    return _fits(answer(rows, walked, choices, sampled=sampled), ways, choices, begin, watch)
 
 
 @dataclass(frozen=True, eq=False)
@@ -313,30 +364,33 @@ def fit_answered(
     watch: Callable[[Progress], None] | None = None,
 ) -> tuple[Fit, ...]:
     """The same as `fit_rows`, where the exact answer is there and had a sample taken."""
+    begin = [None] * len(answered.rows.design.targets)
     ways: tuple[Approach, ...] = ()
     if choices.samples:
-        ways = _approaches(answered.walked, answered.rows, choices, watch)
-    return _fits(answered, ways, choices, watch)
+        ways = _approaches(answered.walked, answered.rows, choices, begin, watch)
+    return _fits(answered, ways, choices, begin, watch)
 
 
 def _fits(
     answered: Answered,
     ways: Sequence[Approach],
     choices: Choices,
+    begin: Sequence[Floats | None],
     watch: Callable[[Progress], None] | None,
 ) -> tuple[Fit, ...]:
     """The fit of each target: its exact answer, and the descent that is asked for or was begun."""
     rows, design, opening = answered.rows, answered.rows.design, answered.opening
     fits = []
     for at in range(len(design.targets)):
-        mine, one = answered.exact.of(at), _of_target(answered.walked, design, at)
+        mine = answered.exact.of(at)
         written = _of_target(answered.written, design, at)
         placing = answered.placing
         way = None
         if ways:
             way = _confirmed(ways[at], mine, placing, choices, watch)
         elif choices.descends:
-            way = _descend(mine, placing, one, opening, at, choices, watch)
+            one = _of_target(_placed(answered.walked, choices), design, at)
+            way = _descend(mine, placing, one, opening, at, choices, begin[at], watch)
         if way is not None:
             way = replace(way, exact_seconds=answered.seconds)
         fits.append(
@@ -352,7 +406,11 @@ def is_wide(design: Design, choices: Choices) -> bool:
 
 
 def descend_rows(
-    rows: Rows, choices: Choices, *, watch: Callable[[Progress], None] | None = None
+    rows: Rows,
+    choices: Choices,
+    *,
+    watch: Callable[[Progress], None] | None = None,
+    begin: Sequence[Floats | None] | None = None,
 ) -> Descended:
     """Fit rows of too many columns for an exact answer, by descent alone.
 
@@ -360,7 +418,7 @@ def descend_rows(
     """
     design = rows.design
     choices = _refuse_what_is_exact(design, choices)
-    (way,) = _approaches(rows.held(), rows, choices, watch)
+    (way,) = _approaches(rows.held(), rows, choices, begin or (None,), watch)
     state, units, tally = way.outcome.state, way.coordinates, way.seen.tally
     found = way.outcome.judgement
     if found is None or state.value is None:
@@ -381,7 +439,9 @@ def descend_rows(
         tss=square,
         certificate=found,
         stop=way.outcome.stop,
-        verdict=alone_verdict(found.within, found.unit, choices.tol, way.outcome.stop),
+        verdict=alone_verdict(
+            found.within, found.unit, choices.tol, way.outcome.stop, way.outcome.trace[-1:]
+        ),
         trace=way.outcome.trace,
     )
 
@@ -418,21 +478,27 @@ class _Counted:
 
 
 def _approaches(
-    walked: Rows | Held, rows: Rows, choices: Choices, watch: Callable[[Progress], None] | None
+    walked: Rows | Held,
+    rows: Rows,
+    choices: Choices,
+    begin: Sequence[Floats | None],
+    watch: Callable[[Progress], None] | None,
 ) -> tuple[Approach, ...]:
     """Descents that know the curvature of a sample alone, one for each target."""
     design = rows.design
     seen = survey(walked, len(design.names), choices.seed)
     _check_rows(seen.tally, rows)
     _check_sizes(seen.spread.coordinates, seen.spread.total, design.names, design.targets)
+    placed = _placed(walked, choices)
     return tuple(
         approach(
-            _of_target(walked, design, at),
+            _of_target(placed, design, at),
             seen.of(at),
             choices.descent(),
             choices.limits,
             intercept=design.intercept,
             l2=choices.l2,
+            start=begin[at],
             watch=watch,
         )
         for at in range(len(design.targets))
@@ -467,6 +533,25 @@ def from_sums(one: Fit, sums: Moments | Triangle, tally: Tally) -> Fit:
     return _result(exact, placing, one.design, at, opening, None, None, choices, single=one.single)
 
 
+def fit_more(before: Sequence[Fit], rows: Rows, choices: Choices) -> tuple[Fit, ...]:
+    """The exact fits of rows and of those before, of which only the sums are there, for each target."""
+    opening = _opening(rows, choices, sampled=False)
+    _check_rows(opening.tally, rows)
+    found = []
+    for at, one in enumerate(before):
+        sums = merged(one.sums, opening.sums if len(before) == 1 else opening.sums.of(at))
+        design = rows.design if one.design.weights is None else one.design
+        like = replace(
+            one,
+            design=design,
+            target=design.targets[at],
+            choices=choices,
+            single=one.single or rows.single,
+        )
+        found.append(from_sums(like, sums, one.tally.merge(opening.tally)))
+    return tuple(found)
+
+
 def refuse_constant_target(found: Fit, source: Source) -> None:
     """Raises GentleError for a target that does not vary."""
     if found.design.intercept and found.n_rows > 1 and found.tss <= 0:
@@ -479,40 +564,27 @@ def refuse_constant_target(found: Fit, source: Source) -> None:
 def _scored(found: F, at: int, rows: Rows) -> F:
     """The fit with its score on rows that were held out."""
     score = Score(found.slopes, found.intercept)
-    return replace(found, held_out=fold(score, OneTarget(rows, at)))
+    return replace(found, held_out=fold(score, Changed(rows, partial(Batch.only, target=at))))
 
 
-def _of_target(rows: Rows | Held, design: Design, at: int) -> Rows | Held | OneTarget:
-    return rows if len(design.targets) == 1 else OneTarget(rows, at)
+def _of_target(rows: W, design: Design, at: int) -> W | Changed:
+    """The rows with one of their targets."""
+    return rows if len(design.targets) == 1 else Changed(rows, partial(Batch.only, target=at))
 
 
-@dataclass(frozen=True, eq=False)
-class OneTarget:
-    """Rows of several targets, seen as those of one."""
-
-    rows: Rows | Held
-    at: int
-
-    def __iter__(self) -> Iterator[Batch]:
-        return iter(self.split(1)[0])
-
-    def split(self, parts: int) -> Sequence[Any]:
-        """The same rows in so many parts, in order."""
-        return [_OneTargetPart(part, self.at) for part in self.rows.split(parts)]
-
-    def pools(self, rng: np.random.Generator) -> Iterator[Batch]:
-        """They too."""
-        return (pool.only(self.at) for pool in self.rows.pools(rng))
-
-
-@dataclass(frozen=True, eq=False)
-class _OneTargetPart:
-    batches: Any
-    at: int
-
-    def __iter__(self) -> Iterator[Batch]:
-        for batch in self.batches:
-            yield batch.only(self.at)
+def _placed(rows: Rows | Held, choices: Choices) -> Rows | Held | Changed:
+    """The rows where and in the type that a descent is to walk them."""
+    if choices.device is None and choices.dtype is None:
+        return rows
+    device, dtype = choices.device or "cpu", getattr(torch, choices.dtype or "float64")
+    if isinstance(rows, Held):
+        if device != "cpu" and any(is_sparse(part.x) for part in rows.batches):
+            raise GentleError(
+                f"sparse rows are walked by the processor, and device is '{device}': leave it out, or "
+                "give the rows dense"
+            )
+        return rows.on(device, dtype)
+    return Changed(rows, partial(Batch.to, device=device, dtype=dtype))
 
 
 def _errors(errors: str | None, cluster: Any) -> str:
@@ -689,10 +761,11 @@ def combination(dependent: Dependent, names: Sequence[str]) -> str:
 def _descend(
     exact: Exact,
     placing: Placing,
-    rows: Rows | Held | OneTarget,
+    rows: Rows | Held | Changed,
     opening: Opening,
     at: int,
     choices: Choices,
+    begin: Floats | None,
     watch: Callable[[Progress], None] | None,
 ) -> Descent:
     """A descent that knows the Hessian: the textbook's rules, in coordinates of the exact answer."""
@@ -709,16 +782,18 @@ def _descend(
         exact.total,
         problem.curvature(),
     )
+    theta = np.zeros_like(problem.minimiser)
+    if begin is not None:
+        theta = problem.coordinates.theta(exact.folded(begin)[:, None])
     outcome = drive(
         choices.descent(),
         streamed,
-        State(np.zeros_like(problem.minimiser)),
+        State(theta),
         lambda state: certify(exact, problem.coordinates.coef(state.theta)[:, 0]),
         choices.limits,
         watch=watch,
     )
-    coef = problem.coordinates.coef(outcome.state.theta)[:, 0]
-    return _descent(outcome, coef, outcome.trace, placing)
+    return _descent(outcome, outcome.coef, outcome.trace, placing)
 
 
 def _confirmed(
@@ -731,8 +806,7 @@ def _confirmed(
     """The descent with the exact certificate, on the columns that the exact answer keeps."""
     outcome = confirmed(way, exact, choices.limits, watch)
     trace = [replace(step, coef=exact.folded(step.coef)) for step in outcome.trace]
-    coef = exact.folded(way.coordinates.coef(outcome.state.theta)[:, 0])
-    return _descent(outcome, coef, trace, placing)
+    return _descent(outcome, exact.folded(outcome.coef), trace, placing)
 
 
 def _descent(
@@ -769,7 +843,10 @@ def _result(
     if way is None:
         verdict = exact_verdict(certificate, kept)
     else:
-        verdict = descent_verdict(certificate, kept, choices.tol, way.stop)
+        rounded = choices.dtype == "float32" and not single
+        verdict = descent_verdict(
+            certificate, kept, choices.tol, way.stop, way.trace[-1:], rounded=rounded
+        )
     return Fit(
         design=design,
         target=design.targets[at],

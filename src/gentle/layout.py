@@ -86,3 +86,8 @@ def _digits(value: float, std_error: float, least: int) -> int:
 def count(value: float) -> str:
     """Rows or degrees of freedom: whole where they are."""
     return f"{value:,.0f}" if value == round(value) else f"{value:,.6g}"
+
+
+def times(value: float, one: str, more: str) -> str:
+    """So many of something: three digits, whole numbers from a hundred on."""
+    return f"{value:.3g} {one if value == 1 else more}" if value < 100 else f"{value:,.0f} {more}"

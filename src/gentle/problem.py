@@ -255,6 +255,11 @@ class Streamed:
         """The gradient that a few rows show, (q, k); their mass is what it is, or taken to be `total`."""
         return slope(self.loss, theta, seen)[1] / (total or seen.total) + self._penalty(theta)[1]
 
+    def sampled(self, theta: Floats) -> float:
+        """The objective as the sample shows it."""
+        seen = self.coordinates.see(self.sample)
+        return slope(self.loss, theta, seen)[0] / seen.total + self._penalty(theta)[0]
+
     def minibatches(
         self, size: int, rng: np.random.Generator, longest_run: int = LONGEST_RUN
     ) -> Iterator[Seen]:

@@ -16,9 +16,9 @@ from gentle.batch import Floats, rows_per_batch
 from gentle.certificate import Certificate
 from gentle.choices import Choices
 from gentle.comparison import Claim, Question, compare
-from gentle.design import Design, Rows
+from gentle.design import Design
 from gentle.driver import Progress, Stop
-from gentle.errors import GentleError, listed, near
+from gentle.errors import GentleError, listed
 from gentle.exact import Exact, Placing
 from gentle.formula import restrictions
 from gentle.inference import Contrast, Wald
@@ -401,24 +401,46 @@ class Fit:
         Raises GentleError under a ridge, and for rows that are not those of the fit.
         """
         from gentle.diagnostics import influence
-        from gentle.fitting import open_rows
+        from gentle.fitting import rows_again
 
-        source, _ = open_rows(
+        rows = rows_again(
+            self.design,
             data,
-            names=self.design.names,
             weights=weights,
             frequencies=frequencies,
             offset=offset,
             cluster=cluster,
         )
-        schema = source.schema()
-        for name in self.design.needed:
-            if name not in schema:
-                raise GentleError(
-                    f"{source.name} has no column '{name}', which the fit needs: {near(name, schema)}; "
-                    "what the fit was given as an array must be given again"
-                )
-        return influence(self, Rows(source, self.design), dfbetas=dfbetas)
+        return influence(self, rows, dfbetas=dfbetas)
+
+    def continue_(
+        self,
+        data: Any,
+        *,
+        tol: float | None = None,
+        max_passes: float | None = None,
+        time_limit: float | None = None,
+        watch: Callable[[Progress], None] | None = None,
+        **beside: Any,
+    ) -> Fit:
+        """The fit after a descent that goes on from where this one ended, its trace joined on.
+
+        On other rows it is a warm start: it says so, and its trace begins anew. Momentum and directions
+        of before are not kept.
+
+        Args:
+            data: the rows of the fit, which does not hold them.
+            tol: a new tolerance.
+            max_passes, time_limit: how much more may be spent; by default as much as before.
+            watch: called with each step.
+            beside: weights, frequencies, offset, cluster, where the fit was given them as arrays, (n,).
+
+        Raises GentleError for a fit without a descent, and for a column that is not there.
+        """
+        from gentle.continuing import continued
+
+        limits = {"tol": tol, "max_passes": max_passes, "time_limit": time_limit}
+        return continued((self,), data, limits, watch, beside)[0]
 
     # Other answers
 
@@ -454,6 +476,16 @@ class Fit:
         from gentle.tables import to_polars
 
         return to_polars(self, level)
+
+    def trace_frame(self) -> pl.DataFrame:
+        """The trace, one row for each step: passes, seconds, objective, within, estimated, coefficients.
+
+        Null where a solver has not seen the objective, or a distance is not known. A coefficient whose
+        name is that of another of these columns is called "name (coefficient)".
+        """
+        from gentle.tables import trace_frame
+
+        return trace_frame(self)
 
     def to_dict(self, level: float = 0.95) -> dict[str, Any]:
         """Everything that the summary says, in plain Python types that JSON takes."""
@@ -625,6 +657,22 @@ class Fits(Mapping[str, Fit]):
     def __sub__(self, other: Fits) -> Fits:
         """The fits of the rows that are not among those of the other."""
         return self._joined(other, Fit.__sub__)
+
+    def continue_(
+        self,
+        data: Any,
+        *,
+        tol: float | None = None,
+        max_passes: float | None = None,
+        time_limit: float | None = None,
+        watch: Callable[[Progress], None] | None = None,
+        **beside: Any,
+    ) -> Fits:
+        """The fits after descents that go on from where these ended, as `Fit.continue_` has it."""
+        from gentle.continuing import continued
+
+        limits = {"tol": tol, "max_passes": max_passes, "time_limit": time_limit}
+        return Fits(continued(self.fits, data, limits, watch, beside))
 
     def summary(self, level: float = 0.95) -> str:
         """The tables of all targets, one after the other."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -19,6 +20,34 @@ class Walkable(Divisible, Protocol):
 
     def pools(self, rng: np.random.Generator) -> Iterator[Batch]:
         """All rows once, in batches that each hold rows from far apart, as far as they can be had."""
+
+
+@dataclass(frozen=True, eq=False)
+class Changed:
+    """Rows of which every batch is changed on its way, such as to one of its targets."""
+
+    rows: Walkable
+    change: Callable[[Batch], Batch]
+
+    def __iter__(self) -> Iterator[Batch]:
+        return iter(self.split(1)[0])
+
+    def split(self, parts: int) -> Sequence[Iterable[Batch]]:
+        """The same rows in so many parts, in order."""
+        return [_ChangedPart(part, self.change) for part in self.rows.split(parts)]
+
+    def pools(self, rng: np.random.Generator) -> Iterator[Batch]:
+        """They too."""
+        return map(self.change, self.rows.pools(rng))
+
+
+@dataclass(frozen=True, eq=False)
+class _ChangedPart:
+    batches: Iterable[Batch]
+    change: Callable[[Batch], Batch]
+
+    def __iter__(self) -> Iterator[Batch]:
+        return map(self.change, self.batches)
 
 
 def shuffled(

@@ -219,6 +219,22 @@ def to_polars(fit: Fit, level: float = 0.95) -> pl.DataFrame:
     return pl.DataFrame(_columns(fit, level)).with_columns(numbers)
 
 
+def trace_frame(fit: Fit) -> pl.DataFrame:
+    """One row for each step of the descent: where it stood, and its coefficients."""
+    trace = fit.trace
+    numbers = ("passes", "seconds", "objective", "within")
+    shown: dict[str, pl.Series] = {
+        name: pl.Series([getattr(step, name) for step in trace], dtype=pl.Float64)
+        for name in numbers
+    }
+    shown["estimated"] = pl.Series([step.estimated for step in trace], dtype=pl.Boolean)
+    coef = np.array([step.coef for step in trace]).reshape(len(trace), len(fit.names))
+    for name, values in zip(fit.names, coef.T, strict=True):
+        column = f"{name} (coefficient)" if name in shown else name
+        shown[column] = pl.Series(values, dtype=pl.Float64).fill_nan(None)
+    return pl.DataFrame(shown)
+
+
 def to_one_polars(fits: Sequence[Fit], level: float = 0.95) -> pl.DataFrame:
     """The same of several targets, which stand in the first column."""
     tables = [

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from gentle.certificate import Certificate, Unit
-from gentle.driver import Stop
+from gentle.driver import Progress, Stop
+from gentle.layout import times
 
 Cause = Literal[
     "agree",
@@ -51,6 +53,13 @@ STOPS: dict[Stop, Cause] = {
     "interrupted": "interrupted",
 }
 
+SINGLE = "the descent held its rows in float32, which rounds them after about 7 digits"
+CUT_SHORT: dict[Stop, str] = {  # ends that came from outside, in words
+    "passes": "max_passes",
+    "time": "time_limit",
+    "interrupted": "Ctrl-C",
+}
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -87,20 +96,43 @@ def verdict(
 
 
 def descent_verdict(
-    certificate: Certificate, names: tuple[str, ...], tol: float, stop: Stop
+    certificate: Certificate,
+    names: tuple[str, ...],
+    tol: float,
+    stop: Stop,
+    last: Sequence[Progress] = (),
+    *,
+    rounded: bool = False,
 ) -> Verdict:
-    """The verdict on a descent that the driver has stopped."""
-    return verdict(certificate, names, tol, STOPS[stop])
+    """The verdict on a descent that the driver has stopped, after its last step if there was one.
+
+    `rounded` says that it was given rows in float32 for rows of more digits.
+    """
+    if rounded and stop == "rounding":
+        return verdict(certificate, names, tol, "float32", SINGLE)
+    return verdict(certificate, names, tol, STOPS[stop], _why(stop, last))
 
 
-def alone_verdict(within: float, unit: Unit, tol: float, stop: Stop) -> Verdict:
+def _why(stop: Stop, last: Sequence[Progress]) -> str:
+    """Why a descent ended where it did."""
+    if not last or stop not in CUT_SHORT:
+        return ENDINGS.get(STOPS[stop], "")
+    seconds = last[-1].seconds
+    shown = f"{seconds:.1f}" if seconds >= 0.1 else f"{seconds:.1g}"
+    spent = f"after {shown} s and {times(last[-1].passes, 'reading', 'readings')} of the rows"
+    return f"the descent was stopped by {CUT_SHORT[stop]} {spent}, and more bring it nearer"
+
+
+def alone_verdict(
+    within: float, unit: Unit, tol: float, stop: Stop, last: Sequence[Progress]
+) -> Verdict:
     """The verdict on a descent without an exact answer, from the estimate it was stopped on."""
     distance = f"The descent is about {_size(within)} {UNITS[unit]} from the minimiser"
     how = "as the gradient there and the curvature of a sample say"
     cause = STOPS[stop]
     if within <= tol:
         return Verdict("agree", f"{distance}, {how}.")
-    return Verdict(cause, f"{distance}, {how}; {ENDINGS[cause]}.")
+    return Verdict(cause, f"{distance}, {how}; {_why(stop, last)}.")
 
 
 def exact_verdict(certificate: Certificate, names: tuple[str, ...]) -> Verdict:

@@ -1,6 +1,7 @@
 """scikit-learn: its own checks of an estimator, and its own least squares and ridge as oracles."""
 
 import pickle
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from gentle import GentleError, LinearRegression
         LinearRegression(l2=0.1),
         LinearRegression(fit_intercept=False),
         LinearRegression(solver="sgd", tol=1e-10),
+        LinearRegression(solver="sgd", tol=1e-10, warm_start=True),
     ]
 )
 @pytest.mark.filterwarnings("ignore::gentle.GentleWarning")
@@ -114,6 +116,79 @@ def test_the_seed_is_the_random_state():
     assert (one != other).any()
 
 
+@pytest.mark.parametrize("shape", ["one target", "two targets"])
+@pytest.mark.parametrize("weighted", [True, False])
+@given(seed=st.integers(0, 10**6))
+def test_rows_that_come_in_calls_are_fitted_as_if_they_came_at_once(shape, weighted, seed):
+    rng, x, y = made(seed)
+    y = y if shape == "one target" else np.stack([y, y**2], axis=1)
+    w = rng.uniform(0.1, 5, len(y)) if weighted else None
+    whole = LinearRegression().fit(x, y, w)
+    cuts = [0, *sorted(rng.choice(np.arange(10, len(y)), 3, replace=False)), len(y)]
+    parts = LinearRegression(solver=rng.choice(["auto", "sgd"]))
+    for one, two in pairwise(cuts):
+        parts.partial_fit(x[one:two], y[one:two], None if w is None else w[one:two])
+    np.testing.assert_allclose(parts.coef_, whole.coef_, rtol=1e-9, atol=1e-10)
+    np.testing.assert_allclose(parts.intercept_, whole.intercept_, rtol=1e-9, atol=1e-10)
+    ours, theirs = (
+        list(it.result_.values()) if y.ndim == 2 else [it.result_] for it in (parts, whole)
+    )
+    for one, two in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one.vcov, two.vcov, rtol=1e-8, atol=1e-12)
+        assert one.n_rows == two.n_rows
+        assert one.log_likelihood == pytest.approx(two.log_likelihood, rel=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore::gentle.GentleWarning")  # the first rows leave columns untold
+def test_rows_may_come_one_by_one():
+    _, x, y = made(8, n=30)
+    ours = LinearRegression()
+    for row, value in zip(x, y, strict=True):
+        ours.partial_fit(row[None], [value])
+    np.testing.assert_allclose(ours.coef_, LinearRegression().fit(x, y).coef_, rtol=1e-8)
+
+
+def test_more_rows_join_those_of_a_fit_and_rows_without_weights_have_weight_one():
+    rng, x, y = made(9)
+    w = np.concatenate([np.ones(40), rng.uniform(0.1, 5, 50)])
+    ours = LinearRegression(l2=0.1).fit(x[:40], y[:40]).partial_fit(x[40:], y[40:], w[40:])
+    other = LinearRegression(l2=0.1).fit(x[40:], y[40:], w[40:]).partial_fit(x[:40], y[:40])
+    whole = LinearRegression(l2=0.1).fit(x, y, w)
+    for one in (ours, other):
+        np.testing.assert_allclose(one.coef_, whole.coef_, rtol=1e-10)
+
+
+def test_more_rows_of_another_kind_are_refused():
+    _, x, y = made(10)
+    ours = LinearRegression().partial_fit(x, y)
+    with pytest.raises(ValueError, match="features"):
+        ours.partial_fit(x[:, :3], y)
+    with pytest.raises(GentleError, match="2 targets"):
+        ours.partial_fit(x, np.stack([y, y], axis=1))
+    with pytest.raises(GentleError, match="no constant"):
+        ours.set_params(fit_intercept=False).partial_fit(x, y)
+    assert ours.result_.n_rows == len(y)
+
+
+@pytest.mark.parametrize("solver", ["sgd", "gd", "cg"])
+def test_a_warm_start_goes_on_from_the_fit_before(solver):
+    _, x, y = made(11, n=3000)
+    cold = LinearRegression(solver=solver).fit(x, y)
+    warm = LinearRegression(solver=solver, warm_start=True).fit(x, y)
+    assert warm.n_iter_ == cold.n_iter_
+    assert warm.fit(x, y).n_iter_ < cold.n_iter_
+    assert warm.result_.verdict.agrees
+    with pytest.raises(GentleError, match="begins anew"):
+        warm.fit(x[:, :3], y)
+
+
+def test_the_limits_of_a_descent_are_those_of_the_estimator():
+    _, x, y = made(12, n=3000)
+    assert LinearRegression(solver="gd", max_passes=2).fit(x, y).n_iter_ == 2
+    limited = LinearRegression(solver="gd", tol=1e-12, time_limit=1e-9).fit(x, y)
+    assert "time_limit" in str(limited.result_.verdict)
+
+
 def test_readings_of_the_rows_are_counted():
     _, x, y = made(6)
     assert LinearRegression().fit(x, y).n_iter_ == 0
@@ -129,4 +204,4 @@ def test_a_weight_below_zero_and_a_missing_number_are_refused():
     with pytest.raises(ValueError, match="NaN"):
         LinearRegression().fit(x, y)
     with pytest.raises(GentleError, match="solver"):
-        LinearRegression(solver="sdg").fit(*made(7)[1:])
+        LinearRegression(solver="newtons").fit(*made(7)[1:])

@@ -484,6 +484,41 @@ def test_an_interrupt_leaves_what_was_there_before(tmp_path, environment):
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["notes.txt"]
 
 
+@pytest.mark.parametrize("solver", ["sgd", "gd", "nesterov"])
+def test_a_person_at_a_terminal_sees_how_far_it_is(tmp_path, environment, solver):
+    """Standard error is a terminal: passes, distance and the time left come and go on one line."""
+    pty = pytest.importorskip("pty")
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300_000, 20)) + rng.normal(size=(300_000, 1))
+    frame = pl.DataFrame({f"x{j}": x[:, j] for j in range(20)} | {"y": rng.normal(size=len(x))})
+    frame.write_parquet(tmp_path / "t.parquet")
+    screen, line = pty.openpty()
+    arguments = ["fit", "t.parquet", "--target", "y", "--solver", solver, "--tol", "1e-9"]
+    with subprocess.Popen(
+        [sys.executable, "-c", MAIN, *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=line,
+        cwd=tmp_path,
+        env=environment,
+    ) as process:
+        os.close(line)
+        seen = b""
+        while True:
+            try:
+                more = os.read(screen, 4096)
+            except OSError:  # the other end is closed
+                break
+            if not more:
+                break
+            seen += more
+    os.close(screen)
+    text = seen.decode(errors="replace")
+    assert process.returncode == 0, text
+    assert "Traceback" not in text
+    assert " passes" in text
+    assert " SE away" in text
+
+
 @pytest.mark.parametrize("after", [1.0, 3.0])
 def test_a_fit_that_is_interrupted_says_so(tmp_path, environment, after):
     """Before the descent there is nothing to show; within it, the best it had."""

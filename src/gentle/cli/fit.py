@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from gentle.cli.progress import Line
 from gentle.cli.terminal import INTERRUPTED, console, say, working
 
 
@@ -139,12 +140,12 @@ def fit(
     if shuffle and test is None:
         raise GentleError("--shuffle says which rows to hold out: say how many with --test 0.25")
     with working(f"Reading {file.name}") as status:
+        unit = "scale" if l2 else "SE"
+        line = Line(tol, max_passes, time_limit, unit)
 
         def watch(step: Progress) -> None:
             if status is not None:
-                status.update(
-                    f"Descending: {step.passes:g} passes, {step.within:.1g} from exact (to go: {tol:g})"
-                )
+                status.update(line.after(step))
 
         found = fit_data(
             str(file),

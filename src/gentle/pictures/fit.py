@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from gentle.descended import Descended
 from gentle.errors import GentleError
 from gentle.pictures.style import EXACT, MODEL, blank
 from gentle.result import Fit
-
-if TYPE_CHECKING:
-    from gentle.descended import Descended
 
 DISTANCES = {
     "standard errors": "distance in standard errors",
     "scale": "distance in yardsticks of the ridge",
     "relative": "relative distance",
 }
+MOST_MARKERS = 60  # of steps in a line: more run into one another
 
 
 @dataclass(frozen=True)
@@ -56,24 +54,35 @@ class FitPictures:
         """How far the descent was from the exact answer after each reading of the rows."""
         trace = self.of.trace
         if not trace:
-            raise GentleError("this fit has no descent to draw: fit with solver='sgd'")
+            descended = isinstance(self.of, Descended) or self.of.way is not None
+            way_out = "it ended before a step" if descended else "fit with solver='sgd'"
+            raise GentleError(f"this fit has no descent to draw: {way_out}")
+        known = [step for step in trace if step.within and np.isfinite(step.within)]
+        if not known:
+            raise GentleError(
+                "no distance of this descent is known as a number above 0, so there is none to draw"
+            )
         figure, axes = blank()
-        known = [step for step in trace if step.within is not None]
         axes.plot(
             [step.passes for step in known],
             [step.within or 0.0 for step in known],
             color=MODEL,
-            marker="o",
+            marker="o" if len(known) <= MOST_MARKERS else None,
             markersize=4,
             label="largest distance of a coefficient",
         )
         axes.axhline(self.of.tol, color=EXACT, linestyle="--", linewidth=1.2, label="tolerance")
+        held = "held against the exact answer"
+        if isinstance(self.of, Descended):
+            held = "as far as gradients and a sample say"
         axes.set(
-            title="The descent, held against the exact answer",
+            title=f"The descent, {held}",
             xlabel="readings of the rows",
             ylabel=DISTANCES[self.of.certificate.unit],
             yscale="log",
         )
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if len(known) == 1:
+            axes.set_xlim(0, 2 * known[0].passes)
         axes.legend(frameon=False)
         return figure
