@@ -99,9 +99,9 @@ def descent_verdict(
     """The verdict on a descent that the driver has stopped, after its last step if there was one."""
     why = None
     if last and stop in CUT_SHORT:
-        seconds = last[-1].seconds
+        seconds, readings = last[-1].seconds, times(last[-1].passes, "reading", "readings")
         shown = f"{seconds:.1f}" if seconds >= 0.1 else f"{seconds:.1g}"
-        spent = f"after {shown} s and {times(last[-1].passes, 'reading', 'readings')} of the rows"
+        spent = f"after {shown} s and {readings} of the rows"
         why = f"the descent was stopped by {CUT_SHORT[stop]} {spent}, and more bring it nearer"
     return verdict(certificate, names, tol, STOPS[stop], why)
 
