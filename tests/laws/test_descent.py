@@ -368,7 +368,7 @@ def test_the_line_at_the_terminal_says_what_is_known():
 
 
 def test_the_line_fits_on_80_columns():
-    course = [told(0, 0.0), told(99_999, 6e6, 1.5e-100, -1.2345e-100, estimated=True)]
+    course = [told(0, 0.0), told(99_999, 6e6, 1.5e-10, 1.2345e-10, estimated=True)]
     line = shown(course, max_passes=2e5)[-1]
     assert "at most" in line
     assert len("x " + line) <= 80

@@ -17,9 +17,8 @@ RECENT = 8  # steps that the time left is told from
 class Line:
     """What has been seen of a descent, as one line: passes, objective, distance and the time left.
 
-    With the longest numbers it fits on 80 columns. The time left is the least of what the slope of the
-    log distance says until the tolerance is met, and of what the limits leave. From the limits alone it
-    is "at most".
+    The time left is the least of what the slope of the log distance says until the tolerance is met,
+    and of what the limits leave. From the limits alone it is "at most".
     """
 
     def __init__(
