@@ -8,14 +8,17 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_array, issparse
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+from sklearn.utils import Tags
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from gentle.batch import Floats
 from gentle.choices import Choices
+from gentle.descended import Descended
 from gentle.design import Design, Rows, learn_design
 from gentle.errors import GentleError
-from gentle.fitting import fit_more, fit_rows
+from gentle.fitting import descend_rows, fit_more, fit_rows, is_wide
 from gentle.result import Fit, Fits
 from gentle.sources import Arrays
 
@@ -41,7 +44,8 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
         coef_: (p,) slopes, or (k, p) for k targets; 0 for a column that the rank rule left out.
         intercept_: the constant, or (k,); 0.0 without one.
         n_iter_: readings of the rows by the descent, 0 for the exact answer.
-        result_: the `Fit`, with standard errors, certificate and verdict; `Fits` for several targets.
+        result_: the `Fit`, with standard errors, certificate and verdict; `Fits` for several targets;
+            `Descended` beyond some thousand columns, where a descent goes alone.
     """
 
     def __init__(
@@ -68,13 +72,15 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
         self.time_limit = time_limit
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Fit X (n, p) to y (n,) or (n, k), rows weighted by sample_weight (n,) where it is given."""
+        """Fit X (n, p), dense or sparse, to y (n,) or (n, k), with sample_weight (n,) or without."""
         choices, before = self._choices(), self._fits if self.warm_start else ()
         rows, flat = self._rows(X, y, sample_weight)
         begin = None
         if choices.descends and before:
             self._refuse_others(before, rows)
             begin = [np.nan_to_num(one.values) for one in before]
+        if is_wide(rows.design, choices):
+            return self._keep((descend_rows(rows, choices, begin=begin),), flat=flat)
         return self._keep(fit_rows(rows, choices, begin=begin), flat=flat)
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -88,15 +94,21 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
         if not before:
             return self._keep(fit_rows(rows, choices), flat=flat)
         self._refuse_others(before, rows)
-        return self._keep(fit_more(before, rows, choices), flat=flat)
+        kept = tuple(one for one in before if isinstance(one, Fit))
+        if not kept:
+            raise GentleError(
+                f"the fit before is of {len(before[0].names):,} coefficients, by descent alone, which "
+                "keeps no sums for more rows to join: fit all rows at once"
+            )
+        return self._keep(fit_more(kept, rows, choices), flat=flat)
 
     @property
-    def _fits(self) -> tuple[Fit, ...]:
+    def _fits(self) -> tuple[Fit | Descended, ...]:
         """The fits of all targets, where there are some."""
         found = getattr(self, "result_", ())
-        return (found,) if isinstance(found, Fit) else tuple(dict(found).values())
+        return (found,) if isinstance(found, Fit | Descended) else tuple(dict(found).values())
 
-    def _refuse_others(self, before: Sequence[Fit], rows: Rows) -> None:
+    def _refuse_others(self, before: Sequence[Fit | Descended], rows: Rows) -> None:
         """Raises GentleError for rows of another shape than those of the fits before."""
         one, other = (_shape(design) for design in (before[0].design, rows.design))
         if one != other:
@@ -125,6 +137,7 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
             reset=reset,
             y_numeric=True,
             multi_output=True,
+            accept_sparse="csr",
             dtype=(np.float64, np.float32),
         )
         flat = y.ndim == 1
@@ -140,7 +153,7 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
         names = getattr(self, "feature_names_in_", [f"x{j + 1}" for j in range(X.shape[1])])
         columns = tuple(f"{name}" for name in names)
         source = Arrays(
-            X,
+            csr_array(X) if issparse(X) else X,  # type: ignore[call-overload]
             columns,
             {f"({name})": values for name, values in other.items()},
             finite=True,
@@ -156,8 +169,9 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
         )
         return Rows(source, design), flat
 
-    def _keep(self, fits: tuple[Fit, ...], *, flat: bool) -> Self:
-        self.result_: Fit | Fits = fits[0] if flat else Fits(fits)
+    def _keep(self, fits: Sequence[Fit | Descended], *, flat: bool) -> Self:
+        kept = tuple(one for one in fits if isinstance(one, Fit))
+        self.result_: Fit | Fits | Descended = fits[0] if flat or not kept else Fits(kept)
         self.coef_ = fits[0].slopes if flat else np.stack([one.slopes for one in fits])
         self.intercept_ = fits[0].intercept if flat else np.array([one.intercept for one in fits])
         self.n_iter_ = max(int(one.trace[-1].passes) if one.trace else 0 for one in fits)
@@ -166,9 +180,14 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
     def predict(self, X: Any) -> Floats:
         """Predictions for X (n, p): (n,) or (n, k)."""
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=(np.float64, np.float32))
+        X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=(np.float64, np.float32))
         predictions: npt.NDArray[np.float64] = X @ self.coef_.T + self.intercept_
         return predictions
+
+    def __sklearn_tags__(self) -> Tags:
+        tags: Tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
 
     def _seed(self) -> int:
         if self.random_state is None or isinstance(self.random_state, int | np.integer):

@@ -134,6 +134,22 @@ def test_what_is_missing_or_infinite_is_found_in_sparse_rows():
         gentle.fit((x, y))
 
 
+def test_the_estimator_takes_sparse_rows(wide):
+    x, y = made(10)
+    for solver in ("exact", "sgd"):
+        model = gentle.LinearRegression(solver=solver).fit(x, y)
+        dense = gentle.LinearRegression(solver=solver).fit(x.toarray(), y)
+        np.testing.assert_allclose(model.coef_, dense.coef_, rtol=1e-3)
+        np.testing.assert_allclose(model.predict(x), x @ model.coef_ + model.intercept_)
+    more = gentle.LinearRegression().partial_fit(x[:900], y[:900]).partial_fit(x[900:], y[900:])
+    np.testing.assert_allclose(more.coef_, gentle.LinearRegression().fit(x, y).coef_, rtol=1e-9)
+    alone = gentle.LinearRegression(tol=0.1).fit(*wide)
+    assert alone.result_.verdict.agrees
+    np.testing.assert_allclose(alone.predict(wide[0]), alone.result_.predict(wide[0]))
+    with pytest.raises(GentleError, match="keeps no sums"):
+        alone.partial_fit(*wide)
+
+
 def test_a_sparse_target_is_refused():
     x, y = made(6)
     with pytest.raises(GentleError, match="X may be sparse, and nothing else"):
