@@ -2,23 +2,23 @@
 
     python bench/descent.py [--quick] [--only CASE] [--budget SECONDS]
 
-X is float64 in memory, y too; everything runs on two threads. A contestant's time is that until every
-coefficient, in the units it was given, lies within 0.01 standard errors of the exact answer. For gentle it is the
-time of the whole call, gentle.fit((X, y), solver="sgd", tol=0.01): reading, descent, and the exact
-answer and the certificate that confirm it. For a peer it is the time of its scaler and of its passes;
-looking at its coefficients costs it nothing. What is shown as a ratio is a peer's time over gentle's, the target in
-brackets. A peer ends after 100 passes, or where its seconds are spent (--budget): the ratio is then a
-lower bound, ">".
+X and y are float64 in memory; everything runs on two threads. The time of a contestant is that until
+every coefficient, in the units of its column, lies within 0.01 standard errors of the exact answer.
+For gentle it is the whole call, gentle.fit((X, y), solver="sgd", tol=0.01): the reading, the descent,
+the exact answer and the certificate that confirms it. For a peer it is its scaler and its passes; to
+look at its coefficients after each costs it nothing. One that shows them at its end alone is run with
+more and more passes, and its time is that of its shortest run that reaches. A ratio is a peer's time
+over gentle's, the target in brackets; where a peer ends after 100 passes ("not reached") or after
+--budget seconds ("out of time"), it is a lower bound, and its distance says where it ended.
 
-Columns have units spread over eight decades and lie up to a thousand spreads from zero; noise is normal.
-A sparse row has 50 numbers in 100,000 columns of such units, about zero.
+Columns have units spread over eight decades and lie up to a thousand spreads from zero; the noise is
+normal. A sparse row has 50 numbers, in 100,000 columns of such units, about zero.
 
-The exact answer is that of the normal equations of standardised columns, which gentle's own, and for
-the case that fits lstsq's, must meet to 1e-6 standard errors, or the run ends. That of the sparse case is LSMR's to
-rounding; its standard errors would need an inverse of 100,000 columns, and s / |x_j - mean|, which is
-smaller, stands in for them.
+The exact answer is that of the normal equations of standardised columns. gentle's own and, at a million
+rows, lstsq's must meet it to 1e-6 standard errors, or the run ends. For sparse rows it is LSMR's to
+rounding; standard errors would need an inverse of 100,000 columns, and s / |x_j - mean|, which is
+smaller and so stricter, stands in for them.
 
-The settings of the peers are the best that were found, see `SETTINGS`.
 """
 
 from __future__ import annotations
@@ -26,17 +26,20 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import math
+import os
 import resource
 import subprocess
 import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +47,7 @@ import polars as pl
 import sklearn
 import sklearn.linear_model as sk
 import torch
-from scipy.sparse import csr_array, csr_matrix
+from scipy.sparse import csr_array
 from scipy.sparse.linalg import LinearOperator, lsmr, lsqr
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import MaxAbsScaler, StandardScaler
@@ -63,11 +66,32 @@ TOL = 0.01  # standard errors
 MOST_PASSES = 100
 BUDGET = 120.0  # seconds of one peer
 REPETITIONS = 5  # of gentle
-FAST = 10.0  # seconds: who is faster runs three times
+FAST, FEW = 10.0, 3  # who takes fewer seconds runs so many times
 DECADES = 8
 FURTHEST = 3  # the largest offset is ten to this many spreads
 NON_ZEROS = 50  # in a sparse row
 BLOCK = 10_000  # rows at a time, so that nothing as large as X stands beside it
+
+# What was found to be best, by case: of SGDRegressor, and of the loop of torch.
+SETTINGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "main": (
+        {"learning_rate": "invscaling", "eta0": 0.1, "power_t": 0.5, "average": 1},
+        {"batch": 1024, "rate": 0.015, "average": 1},
+    ),
+    "long": (
+        {"learning_rate": "constant", "eta0": 1e-5, "average": 1},
+        {"batch": 1024, "rate": 0.015, "average": 1},
+    ),
+    "wide": (
+        {"learning_rate": "constant", "eta0": 2e-5, "average": 2},
+        {"batch": 1024, "rate": 0.015, "average": 1},
+    ),
+}
+SPARSE: dict[str, Any] = {"learning_rate": "constant", "eta0": 0.05, "average": 2}
+WABBIT = {
+    "--sgd": "--sgd -l 0.003 --power_t 1 --initial_t 300",
+    "--bfgs": "--bfgs --l2 1e-4 --termination 0",
+}
 
 
 # The data and the exact answer.
@@ -163,16 +187,19 @@ def exact_sparse(data: Data) -> Answer:
     coef = wide.coef(lsmr(wide.operator(), wide.target, atol=1e-15, btol=1e-15, maxiter=5_000)[0])
     rss = float(((data.y - coef[0] - data.X @ coef[1:]) ** 2).sum())
     s = math.sqrt(rss / (n - p - 1))
-    # var c = s^2 (1/n + mean' H^-1 mean) with H at most what it is along single columns
-    constant = math.sqrt(1 / n)
-    return Answer(coef, s * np.concatenate([[constant], 1 / wide.length]))
+    return Answer(coef, s * np.concatenate([[1 / math.sqrt(n)], 1 / wide.length]))
 
 
 def check(data: Data, answer: Answer, *, lstsq: bool) -> None:
     """End the run where gentle's exact answer, or that of lstsq, is another one."""
     fit = gentle.fit((data.X, data.y))
     agree("the normal equations", fit.exact_values, answer.coef, AGREE * answer.se)
-    agree("their standard errors", np.array(list(fit.std_errors.values())), answer.se, AGREE * answer.se)
+    agree(
+        "their standard errors",
+        np.array(list(fit.std_errors.values())),
+        answer.se,
+        AGREE * answer.se,
+    )
     if lstsq:
         scaler = StandardScaler()
         Z = np.column_stack([np.ones(len(data.y)), scaler.fit_transform(data.X)])
@@ -202,36 +229,29 @@ def sgd_regressor(data: Data, scaler: Callable[[], Any], **settings: Any) -> Ite
 
 
 def torch_loop(
-    data: Data, *, loader: bool, batch: int, rate: float, decay: float, average: float
+    data: Data, *, loader: bool, batch: int, rate: float, average: float
 ) -> Iterator[Floats]:
-    """The usual loop of torch: a linear layer, the mean squared error, torch.optim.SGD.
-
-    The rate falls as 1 / (1 + decay * passes); from pass `average` on the path is averaged.
-    """
+    """The usual loop of torch, averaged after `average` passes: a linear layer, the mean squared error."""
     scaling = StandardScaler()
     Z = torch.from_numpy(scaling.fit_transform(data.X))
     y = torch.from_numpy(data.y)[:, None]
     n, p = Z.shape
     torch.manual_seed(0)
-    batches = DataLoader(TensorDataset(Z, y), batch_size=batch, shuffle=True) if loader else None
-    steps = -(-n // batch)
+    batches = DataLoader(TensorDataset(Z, y), batch_size=batch, shuffle=True)
     model = torch.nn.Linear(p, 1, dtype=torch.float64)
     averaged = torch.optim.swa_utils.AveragedModel(model)
     optimizer = torch.optim.SGD(model.parameters(), lr=rate)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: 1 / (1 + decay * t / steps))
     taken = 0
     while True:
-        for u, v in sliced(Z, y, batch) if batches is None else batches:
+        for u, v in batches if loader else sliced(Z, y, batch):
             optimizer.zero_grad()
             torch.nn.functional.mse_loss(model(u), v).backward()
             optimizer.step()
-            schedule.step()
             taken += 1
-            if taken > average * steps:
+            if taken * batch > average * n:
                 averaged.update_parameters(model)
-        seen = averaged.module if taken > average * steps else model
-        slopes, constant = seen.weight.detach().numpy()[0], seen.bias.item()
-        yield in_given_units(scaling, constant, slopes)
+        seen = averaged.module if taken * batch > average * n + batch else model
+        yield in_given_units(scaling, seen.bias.item(), seen.weight.detach().numpy())
 
 
 def sliced(
@@ -297,9 +317,8 @@ def krylov(data: Data, passes: int, *, method: Callable[..., Any], most: str) ->
 def in_given_units(scaling: Any, constant: float, slopes: Floats) -> Floats:
     """Coefficients on the columns as they were given, from those on scaled ones."""
     slopes = np.ravel(slopes) / scaling.scale_
-    mean = getattr(scaling, "mean_", None)
-    far = 0.0 if mean is None or not getattr(scaling, "with_mean", False) else mean @ slopes
-    return np.concatenate([[float(constant) - far], slopes])
+    shift = scaling.mean_ @ slopes if getattr(scaling, "with_mean", False) else 0.0
+    return np.concatenate([[float(constant) - shift], slopes])
 
 
 class VowpalWabbit:
@@ -348,51 +367,338 @@ class Course:
     distance: float
     end: str = ""  # why it did not reach the answer
 
-    @property
-    def reached(self) -> bool:
-        return not self.end
+
+@dataclass(frozen=True)
+class Walker:
+    """A peer that can be looked at after each pass; looking costs it nothing."""
+
+    walk: Walk
+
+    def course(self, data: Data, answer: Answer, budget: float) -> Course:
+        seconds, passes = 0.0, 0
+        course = self.walk(data)
+        while True:
+            began = time.perf_counter()
+            coef = next(course)
+            seconds += time.perf_counter() - began
+            passes += 1
+            distance = answer.distance(coef)
+            if distance <= TOL:
+                return Course(seconds, passes, distance)
+            if passes == MOST_PASSES or distance == math.inf:
+                return Course(seconds, passes, distance, "not reached")
+            if seconds >= budget:
+                return Course(seconds, passes, distance, "out of time")
+
+    def again(self, data: Data, answer: Answer, before: Course) -> Course:
+        return self.course(data, answer, math.inf if not before.end else before.seconds)
 
 
-def walked(walk: Walk, data: Data, answer: Answer, budget: float) -> Course:
-    """Pass after pass; looking does not count."""
-    seconds, passes = 0.0, 0
-    course = walk(data)
-    while True:
+@dataclass(frozen=True)
+class Runner:
+    """A peer that shows its coefficients at its end: its course is its shortest run that reaches."""
+
+    run: Run
+    most: int = MOST_PASSES
+
+    def course(self, data: Data, answer: Answer, budget: float) -> Course:
+        """By doubling, and then halving to a tenth."""
+        low, found = 0, self._once(data, answer, 1)
+        while found.end:
+            low = round(found.passes)
+            if low == self.most:
+                return found
+            if 2 * found.seconds > budget:
+                return replace(found, end="out of time")
+            found = self._once(data, answer, min(2 * low, self.most))
+        while found.passes - low > max(1, 0.1 * found.passes):
+            middle = self._once(data, answer, (low + round(found.passes)) // 2)
+            if middle.end:
+                low = round(middle.passes)
+            else:
+                found = middle
+        return found
+
+    def again(self, data: Data, answer: Answer, before: Course) -> Course:
+        return self._once(data, answer, round(before.passes))
+
+    def _once(self, data: Data, answer: Answer, passes: int) -> Course:
         began = time.perf_counter()
-        coef = next(course)
-        seconds += time.perf_counter() - began
-        passes += 1
-        distance = answer.distance(coef)
-        if distance <= TOL:
-            return Course(seconds, passes, distance)
-        if passes >= MOST_PASSES or not math.isfinite(distance):
-            return Course(seconds, passes, distance, "not reached")
-        if seconds >= budget:
-            return Course(seconds, passes, distance, "out of time")
-
-
-def least(run: Run, data: Data, answer: Answer, budget: float, most: int = MOST_PASSES) -> Course:
-    """The run of the fewest passes that reaches, found by doubling and then by halving."""
-
-    def course(passes: int) -> Course:
-        began = time.perf_counter()
-        coef = run(data, passes)
+        coef = self.run(data, passes)
         seconds = time.perf_counter() - began
         distance = answer.distance(coef)
         return Course(seconds, passes, distance, "" if distance <= TOL else "not reached")
 
-    low, found = 0, course(1)
-    while not found.reached:
-        low = int(found.passes)
-        if low >= most:
-            return found
-        if 2 * found.seconds > budget:
-            return Course(found.seconds, low, found.distance, "out of time")
-        found = course(min(2 * low, most))
-    while found.passes - low > max(1, 0.1 * found.passes):
-        middle = course((low + int(found.passes)) // 2)
-        if middle.reached:
-            found = middle
-        else:
-            low = int(middle.passes)
-    return found
+
+@dataclass(frozen=True)
+class Peer:
+    """A contestant, and how many times gentle's time it is meant to take at least."""
+
+    name: str
+    kind: Walker | Runner
+    target: float | None = None
+
+
+@dataclass(frozen=True)
+class Ours:
+    """A whole call of gentle, and what it spent its time on."""
+
+    course: Course
+    exact: float  # seconds of the exact answer at the end
+    until: float  # seconds from the call to the first step within the tolerance
+
+
+def gentle_course(data: Data, answer: Answer) -> Ours:
+    """One call; its steps are looked at afterwards."""
+    steps: list[tuple[float, Floats]] = []
+    began = time.perf_counter()
+    fit = gentle.fit(
+        (data.X, data.y),
+        solver="sgd",
+        tol=TOL,
+        watch=lambda step: steps.append((time.perf_counter() - began, step.coef)),
+    )
+    seconds = time.perf_counter() - began
+    distance = answer.distance(fit.values)
+    until = next((at for at, coef in steps if answer.distance(coef) <= TOL), math.nan)
+    end = "" if distance <= TOL else "not reached"
+    return Ours(
+        Course(seconds, fit.way.trace[-1].passes, distance, end), fit.way.exact_seconds, until
+    )
+
+
+def race(data: Data, answer: Answer, peers: Sequence[Peer], budget: float) -> None:
+    """All in turns with gentle, so that a slow moment of the machine meets both; then the table."""
+    print(f"{len(data.y):,} x {data.X.shape[1]:,}  (load {os.getloadavg()[0]:.1f})")
+    ours: list[Ours] = []
+    try:
+        gentle_course(data, answer)  # the warm-up
+    except gentle.GentleError as error:
+        print(f"  gentle: not yet ({error})")
+    else:
+        ours = [gentle_course(data, answer)]
+    courses = {}
+    for peer in peers:
+        course = peer.kind.course(data, answer, budget)
+        more = [course]
+        while course.seconds < FAST and len(more) < FEW:
+            ours += [gentle_course(data, answer)] if ours else []
+            more.append(peer.kind.again(data, answer, course))
+        courses[peer] = replace(course, seconds=median(it.seconds for it in more))
+        ours += [gentle_course(data, answer)] if ours else []
+    while ours and len(ours) < REPETITIONS:
+        ours.append(gentle_course(data, answer))
+    show(ours, courses)
+
+
+def median(values: Iterable[float]) -> float:
+    return float(np.median(list(values)))
+
+
+def show(ours: Sequence[Ours], courses: Mapping[Peer, Course]) -> None:
+    """A line for each contestant."""
+    print(f"  {'':40}{'seconds':>9}{'passes':>8}{'distance':>10}  {'ratio'}")
+    whole = median(it.course.seconds for it in ours) if ours else math.nan
+    if ours:
+        low, high = min(it.course.seconds for it in ours), max(it.course.seconds for it in ours)
+        print(f"  {'gentle, the whole call':40}{line(replace(ours[0].course, seconds=whole))}")
+        print(f"  {'  fastest to slowest':40}{low:9.2f} to {high:.2f}")
+        print(f"  {'  until its steps were there':40}{median(it.until for it in ours):9.2f}")
+        print(f"  {'  of it the exact answer':40}{median(it.exact for it in ours):9.2f}")
+    for peer, course in courses.items():
+        ratio = f"{'> ' if course.end else ''}{course.seconds / whole:.2g}" if ours else "-"
+        target = "" if peer.target is None else f" [{peer.target:.2g}]"
+        print(f"  {peer.name:40}{line(course)}{ratio:>8}{target:6} {course.end}".rstrip())
+    sys.stdout.flush()
+
+
+def line(course: Course) -> str:
+    return f"{course.seconds:9.2f}{course.passes:8.0f}{course.distance:10.2g}"
+
+
+# The cases. Each divides its rows by `less`.
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line asks for."""
+
+    less: int  # by which rows are divided
+    budget: float  # seconds of a peer
+
+
+def memory(asked: Asked) -> None:
+    """Peak of the descent above X and y at p = 50, MiB, in a process of its own."""
+    n = 1_000_000 // asked.less
+    command = [sys.executable, __file__, "--peak", str(n)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    print(f"{n:,} x 50  {float(done.stdout):.0f} MiB, where X has {n * 50 * 8 / MiB:.0f}")
+
+
+def judging(asked: Asked) -> None:
+    """The share of a fit that goes into judging its steps and keeping their trace."""
+    for n, p in ((1_000_000 // asked.less, 50), (10_000, 10)):
+        data = Data.draw(n, p)
+        gentle.fit((data.X, data.y), solver="sgd", tol=TOL)
+        shares, seconds = zip(*(judged(data) for _ in range(REPETITIONS)), strict=True)
+        print(f"{n:,} x {p}  {median(shares):.1%} of {1e3 * median(seconds):.0f} ms")
+
+
+def main_case(asked: Asked) -> None:
+    """A million rows of 50 columns."""
+    data = Data.draw(1_000_000 // asked.less, 50)
+    answer = exact(data)
+    check(data, answer, lstsq=True)
+    with tempfile.TemporaryDirectory() as folder:
+        peers = dense_peers("main") + vowpal_wabbit(data, folder)
+        race(data, answer, peers, asked.budget)
+
+
+def long(asked: Asked) -> None:
+    """Five million rows of ten columns."""
+    dense(5_000_000 // asked.less, 10, "long", asked.budget)
+
+
+def wide(asked: Asked) -> None:
+    """Two hundred thousand rows of 500 columns."""
+    dense(200_000 // asked.less, 500, "wide", asked.budget)
+
+
+def sparse(asked: Asked) -> None:
+    """Two hundred thousand rows with 50 numbers in 100,000 columns."""
+    data = Data.draw_sparse(200_000 // asked.less, 100_000 // asked.less)
+    race(data, exact_sparse(data), sparse_peers(), asked.budget)
+
+
+CASES = {
+    "memory": memory,
+    "main": main_case,
+    "long": long,
+    "wide": wide,
+    "sparse": sparse,
+    "judging": judging,
+}
+
+
+def dense(n: int, p: int, case: str, budget: float) -> None:
+    """A race without Vowpal Wabbit."""
+    data = Data.draw(n, p)
+    answer = exact(data)
+    check(data, answer, lstsq=False)
+    race(data, answer, dense_peers(case), budget)
+
+
+def dense_peers(case: str) -> list[Peer]:
+    """Those for which X is an array, at their best settings for a case."""
+    regressor, loop = SETTINGS[case]
+    return [
+        Peer(
+            "StandardScaler + SGDRegressor",
+            Walker(partial(sgd_regressor, scaler=StandardScaler, **regressor)),
+            15,
+        ),
+        Peer("torch.optim.SGD, DataLoader", Walker(partial(torch_loop, loader=True, **loop)), 10),
+        Peer("torch.optim.SGD, slices", Walker(partial(torch_loop, loader=False, **loop))),
+        Peer("StandardScaler + Ridge(solver='sag')", Runner(sag), 20),
+    ]
+
+
+def sparse_peers() -> list[Peer]:
+    """Those for which X is compressed rows."""
+    return [
+        Peer("LSMR", Runner(partial(krylov, method=lsmr, most="maxiter"), most=1_000), 1 / 2),
+        Peer("LSQR", Runner(partial(krylov, method=lsqr, most="iter_lim"), most=1_000)),
+        Peer(
+            "MaxAbsScaler + SGDRegressor",
+            Walker(partial(sgd_regressor, scaler=MaxAbsScaler, **SPARSE)),
+            5,
+        ),
+    ]
+
+
+def vowpal_wabbit(data: Data, folder: str) -> list[Peer]:
+    """It too, where it is installed."""
+    if importlib.util.find_spec("vowpalwabbit") is None:
+        print("  Vowpal Wabbit: skipped, it is not installed")
+        return []
+    runs = VowpalWabbit(data, folder)
+    return [
+        Peer(f"Vowpal Wabbit {name}", Runner(partial(runs, flags=flags)))
+        for name, flags in WABBIT.items()
+    ]
+
+
+def judged(data: Data) -> tuple[float, float]:
+    """The share of a fit in judging and tracing, and the seconds of that fit."""
+    clock = Stopwatch()
+    with ExitStack() as undo:
+        for where, name in JUDGING:
+            undo.enter_context(mock.patch.object(where, name, clock.timed(getattr(where, name))))
+        began = time.perf_counter()
+        gentle.fit((data.X, data.y), solver="sgd", tol=TOL)
+        seconds = time.perf_counter() - began
+    return clock.seconds / seconds, seconds
+
+
+# where a driver asks for a judgement, or keeps a step
+JUDGING = (
+    (gentle.approach, "estimate"),
+    (gentle.approach, "certify"),
+    (gentle.driver, "_progress"),
+    (gentle.driver._Course, "take"),
+    (gentle.driver._Trace, "take"),
+)
+
+
+class Stopwatch:
+    """The seconds spent in some functions."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def timed(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, none of which calls another of them."""
+
+        def run(*given: Any, **named: Any) -> Any:
+            began = time.perf_counter()
+            try:
+                return function(*given, **named)
+            finally:
+                self.seconds += time.perf_counter() - began
+
+        return run
+
+
+def peak(n: int) -> float:
+    """MiB that the descent adds to the most this process has held, with libraries and data in place."""
+    small = Data.draw(1_000, 50)
+    gentle.fit((small.X, small.y), solver="sgd", tol=TOL)
+    data = Data.draw(n, 50)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    gentle.fit((data.X, data.y), solver="sgd", tol=TOL)
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return (most - before) * (1 if sys.platform == "darwin" else 1024) / MiB
+
+
+def main() -> None:
+    """Run the cases that were asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a tenth of the rows: a smoke run")
+    parser.add_argument("--only", choices=CASES, help="one case")
+    parser.add_argument("--budget", type=float, default=BUDGET, help="seconds of a slow peer")
+    parser.add_argument("--peak", type=int, help=argparse.SUPPRESS)  # of how many rows
+    given = parser.parse_args()
+    torch.set_num_threads(THREADS)
+    with threadpool_limits(THREADS), sklearn.config_context(assume_finite=True):
+        if given.peak:
+            print(peak(given.peak))
+            return
+        print(threads())
+        asked = Asked(10, min(given.budget, 20.0)) if given.quick else Asked(1, given.budget)
+        for name in [given.only] if given.only else CASES:
+            print(f"\n{name}: {CASES[name].__doc__}")
+            CASES[name](asked)
+
+
+if __name__ == "__main__":
+    main()
