@@ -400,10 +400,11 @@ class Runner:
 
     run: Run
     most: int = MOST_PASSES
+    fewest: int = 1
 
     def course(self, data: Data, answer: Answer, budget: float) -> Course:
         """By doubling, and then halving to a tenth."""
-        low, found = 0, self._once(data, answer, 1)
+        low, found = self.fewest - 1, self._once(data, answer, self.fewest)
         while found.end:
             low = round(found.passes)
             if low == self.most:
@@ -623,7 +624,7 @@ def vowpal_wabbit(data: Data, folder: str) -> list[Peer]:
         return []
     runs = VowpalWabbit(data, folder)
     return [
-        Peer(f"Vowpal Wabbit {name}", Runner(partial(runs, flags=flags)))
+        Peer(f"Vowpal Wabbit {name}", Runner(partial(runs, flags=flags), fewest=2))
         for name, flags in WABBIT.items()
     ]
 
