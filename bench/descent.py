@@ -445,7 +445,7 @@ class Ours:
     """A whole call of gentle, and what it spent its time on."""
 
     course: Course
-    exact: float  # seconds of the exact answer at the end
+    exact: float  # seconds of the exact answer at the end; nan where there is none
     until: float  # seconds from the call to the first step within the tolerance
 
 
@@ -463,9 +463,8 @@ def gentle_course(data: Data, answer: Answer) -> Ours:
     distance = answer.distance(fit.values)
     until = next((at for at, coef in steps if answer.distance(coef) <= TOL), math.nan)
     end = "" if distance <= TOL else "not reached"
-    return Ours(
-        Course(seconds, fit.way.trace[-1].passes, distance, end), fit.way.exact_seconds, until
-    )
+    closing = fit.way.exact_seconds if isinstance(fit, gentle.Fit) else math.nan
+    return Ours(Course(seconds, fit.trace[-1].passes, distance, end), closing, until)
 
 
 def race(data: Data, answer: Answer, peers: Sequence[Peer], budget: float) -> None:
@@ -505,7 +504,8 @@ def show(ours: Sequence[Ours], courses: Mapping[Peer, Course]) -> None:
         print(f"  {'gentle, the whole call':40}{line(replace(ours[0].course, seconds=whole))}")
         print(f"  {'  fastest to slowest':40}{low:9.2f} to {high:.2f}")
         print(f"  {'  until its steps were there':40}{median(it.until for it in ours):9.2f}")
-        print(f"  {'  of it the exact answer':40}{median(it.exact for it in ours):9.2f}")
+        if math.isfinite(ours[0].exact):
+            print(f"  {'  of it the exact answer':40}{median(it.exact for it in ours):9.2f}")
     for peer, course in courses.items():
         ratio = f"{'> ' if course.end else ''}{course.seconds / whole:.2g}" if ours else "-"
         target = "" if peer.target is None else f" [{peer.target:.2g}]"
