@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from gentle.problem import Streamed
-from gentle.solvers.line import along
+from gentle.solvers.line import Stand
 from gentle.solvers.state import Stall, State
 
 
@@ -22,20 +22,13 @@ class CG:
     stall: ClassVar[Stall | None] = None
 
     def steps(self, problem: Streamed, state: State) -> Iterator[State]:
-        theta, passes = state.theta, state.passes + 1
-        point = problem.at(theta)
-        yield State(theta, passes, point.value, point.gradient)
-        direction = -point.gradient
+        stand = Stand.look(problem, state.theta, state.passes)
+        yield stand.state()
+        direction = -stand.point.gradient
         while True:
-            passes += 1
-            found = along(problem, theta, point, direction)
-            if found is None:  # rounding has eaten the recurrence: look again, start afresh
-                point, passes = problem.at(theta), passes + 1
-                yield State(theta, passes, point.value, point.gradient)
-                direction = -point.gradient
-                continue
-            step, there = found
-            theta = theta + step
-            yield State(theta, passes, there.value, there.gradient)
-            ratio = float((there.gradient**2).sum() / (point.gradient**2).sum())
-            direction, point = ratio * direction - there.gradient, there
+            before = stand.point.gradient
+            stand, change = stand.along(problem, direction)
+            yield stand.state()
+            gradient = stand.point.gradient
+            ratio = 0.0 if change is None else float((gradient**2).sum() / (before**2).sum())
+            direction = ratio * direction - gradient

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from gentle.batch import Floats
 from gentle.problem import Streamed
-from gentle.solvers.line import along
+from gentle.solvers.line import Stand
 from gentle.solvers.state import Stall, State
 
 MEMORY = 10  # steps that the inverse Hessian is read off
@@ -27,24 +27,17 @@ class LBFGS:
     stall: ClassVar[Stall | None] = None
 
     def steps(self, problem: Streamed, state: State) -> Iterator[State]:
-        theta, passes = state.theta, state.passes + 1
-        point = problem.at(theta)
-        yield State(theta, passes, point.value, point.gradient)
+        stand = Stand.look(problem, state.theta, state.passes)
+        yield stand.state()
         pairs: deque[Pair] = deque(maxlen=MEMORY)
         while True:
-            direction = -_times_inverse(pairs, point.gradient)
-            passes += 1
-            found = along(problem, theta, point, direction)
-            if found is None:  # rounding has eaten the recurrence: look again, start afresh
-                point, passes = problem.at(theta), passes + 1
-                yield State(theta, passes, point.value, point.gradient)
+            before = stand.theta
+            stand, change = stand.along(problem, -_times_inverse(pairs, stand.point.gradient))
+            yield stand.state()
+            if change is None:
                 pairs.clear()
-                continue
-            step, there = found
-            theta = theta + step
-            yield State(theta, passes, there.value, there.gradient)
-            pairs.append((step, there.gradient - point.gradient))
-            point = there
+            else:
+                pairs.append((stand.theta - before, change))
 
 
 def _times_inverse(pairs: deque[Pair], gradient: Floats) -> Floats:

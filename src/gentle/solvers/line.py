@@ -1,15 +1,57 @@
-"""The exact minimum of a quadratic along a direction, for one pass."""
+"""Minima along lines: what conjugate directions and quasi-Newton steps on a quadratic have in common."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from gentle.batch import Floats
 from gentle.problem import Point, Streamed
+from gentle.solvers.state import State
 from gentle.statistics import EPSILON
 
+LOST = 1e-8  # of the gradient at the last look: what is left of a recurrence that small is rounding
 
-def along(
+
+@dataclass(frozen=True, eq=False)
+class Stand:
+    """Where a descent stands, with value and gradient, and how large the gradient was when last seen."""
+
+    theta: Floats  # (q, k)
+    point: Point
+    passes: float
+    seen: float  # the length of the gradient at the last look at the rows
+
+    @classmethod
+    def look(cls, problem: Streamed, theta: Floats, passes: float) -> Stand:
+        """One reading of the rows."""
+        point = problem.at(theta)
+        return cls(theta, point, passes + 1, float(np.linalg.norm(point.gradient)))
+
+    def state(self) -> State:
+        """What the driver sees of it."""
+        return State(self.theta, self.passes, self.point.value, self.point.gradient, settled=True)
+
+    def along(self, problem: Streamed, direction: Floats) -> tuple[Stand, Floats | None]:
+        """(the minimum along a direction, the change of the gradient on the way there), for one reading.
+
+        The change is None, and the stand the same after another look, where rounding has eaten the
+        direction: what was built on earlier ones is to start afresh. Where the recurrence has shrunk the
+        gradient to its own rounding the rows are looked at again too.
+        """
+        found = _minimum(problem, self.theta, self.point, direction)
+        if found is None:
+            return Stand.look(problem, self.theta, self.passes + 1), None
+        step, there = found
+        change = there.gradient - self.point.gradient
+        after = replace(self, theta=self.theta + step, point=there, passes=self.passes + 1)
+        if np.linalg.norm(there.gradient) <= LOST * self.seen:
+            after = Stand.look(problem, after.theta, after.passes)
+        return after, change
+
+
+def _minimum(
     problem: Streamed, theta: Floats, point: Point, direction: Floats
 ) -> tuple[Floats, Point] | None:
     """(step along d, Point at theta + step) where the objective is least; None where it is not.

@@ -18,7 +18,7 @@ from gentle.coordinates import Seen
 from gentle.problem import Streamed
 from gentle.sketch import stable_step
 from gentle.solvers.limits import check_batch_size
-from gentle.solvers.line import along
+from gentle.solvers.line import Stand
 from gentle.solvers.state import Stall, State
 
 LEAST_ROWS = 256  # in a minibatch
@@ -102,26 +102,21 @@ def _bounded(step: float, gradient: Floats, direction: Floats, seen: Seen) -> fl
 def _conjugate(problem: Streamed, landed: State) -> Iterator[State]:
     """Preconditioned conjugate directions, a pass a step; see 3. above."""
     preconditioner = problem.sketch.preconditioner
-    theta, passes = landed.theta, landed.passes + 1
-    point = problem.at(theta)
-    if not point.value <= WORSE_THAN_THE_MEAN:  # an outlier has thrown the stochastic pass
-        theta, passes = np.zeros_like(theta), passes + 1
-        point = problem.at(theta)
-    yield State(theta, passes, point.value, point.gradient, settled=True)
+    stand = Stand.look(problem, landed.theta, landed.passes)
+    if not stand.point.value <= WORSE_THAN_THE_MEAN:  # an outlier has thrown the stochastic pass
+        stand = Stand.look(problem, np.zeros_like(landed.theta), stand.passes)
+    yield stand.state()
     before: deque[tuple[Floats, Floats]] = deque(maxlen=MEMORY)  # d with d'Hd = 1, and its Hd
     while True:
-        direction = -preconditioner.solve(point.gradient)
+        direction = -preconditioner.solve(stand.point.gradient)
         for d, hd in before:
             direction = direction - float((direction * hd).sum()) * d
-        passes += 1
-        found = along(problem, theta, point, direction)
-        if found is None:  # rounding has eaten the recurrence: look again, start afresh
-            point, passes = problem.at(theta), passes + 1
+        theta = stand.theta
+        stand, change = stand.along(problem, direction)
+        yield stand.state()
+        if change is None:
             before.clear()
         else:
-            step, there = found
-            theta, bent = theta + step, there.gradient - point.gradient
-            length = float((step * bent).sum()) ** 0.5
-            before.append((step / length, bent / length))
-            point = there
-        yield State(theta, passes, point.value, point.gradient, settled=True)
+            step = stand.theta - theta
+            length = float((step * change).sum()) ** 0.5
+            before.append((step / length, change / length))
