@@ -133,8 +133,8 @@ def confirmed(
             coef, certificate = nearest.coef, judge(nearest.coef)
             state = State(found.coordinates.theta(coef[:, None]))
     if certificate.within <= limits.tol or came.stop not in CONFIRMED:
-        stop = "tolerance" if certificate.within <= limits.tol else came.stop
-        return Outcome(state, coef, certificate, trace, stop)
+        arrived = certificate.within <= limits.tol and came.stop != "interrupted"
+        return Outcome(state, coef, certificate, trace, "tolerance" if arrived else came.stop)
     last = trace[-1]
     further = drive(
         found.solver,

@@ -117,7 +117,7 @@ class Choices:
         if self.dtype is not None and self.dtype not in DTYPES:
             raise GentleError(f"there is no dtype '{self.dtype}': {near(str(self.dtype), DTYPES)}")
         try:
-            torch.zeros(1, dtype=torch.float64, device=self.device)
+            float(torch.zeros(1, dtype=torch.float64, device=self.device))
         except (RuntimeError, TypeError, AssertionError) as error:
             reason = str(error).splitlines()[0]
             raise GentleError(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gentle.batch import INTERCEPT, Floats
+from gentle.descended import Descended
 from gentle.errors import GentleError, listed, near
 from gentle.result import Fit
 
@@ -55,13 +56,13 @@ def _start(start: Any, names: Sequence[str], *, intercept: bool) -> Floats:
 def coefficients(coef: Any, names: Sequence[str], *, intercept: bool) -> Floats:
     """(q,) in the order of a model's names, the constant first where it has one.
 
-    From a mapping by name, a sequence in that order, a `Fit`, an estimator with `coef_` and `intercept_`, a
-    `torch.nn.Linear`, or results with `params`.
+    From a mapping by name, a sequence in that order, a `Fit` or `Descended`, an estimator with `coef_` and
+    `intercept_`, a `torch.nn.Linear`, or results with `params`.
 
     Raises GentleError for coefficients that are not those of the model.
     """
     features = names[int(intercept) :]
-    if isinstance(coef, Fit):
+    if isinstance(coef, Fit | Descended):
         coef = coef.coef
     if hasattr(coef, "detach"):
         coef = coef.detach().cpu().numpy()
@@ -84,7 +85,7 @@ def coefficients(coef: Any, names: Sequence[str], *, intercept: bool) -> Floats:
         return _by_name(dict(coef.items()), names)
     try:
         values = np.asarray(coef, dtype=np.float64).ravel()
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise GentleError(
             "coefficients must be a mapping from name to number or a sequence of numbers, and are "
             f"{type(coef).__name__}"

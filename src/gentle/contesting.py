@@ -48,6 +48,11 @@ class Contestant:
     seconds: float | None = None
 
     @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C ended it or came before it; it may have arrived nevertheless."""
+        return self.cause == NOT_RUN or (self.fit is not None and self.fit.interrupted)
+
+    @property
     def arrived(self) -> bool:
         """Whether it is a descent that came within the tolerance."""
         return self.cause == "agree"
@@ -93,7 +98,7 @@ class Contest:
     @property
     def interrupted(self) -> bool:
         """Whether Ctrl-C ended it."""
-        return any(it.cause in ("interrupted", NOT_RUN) for it in self.contestants)
+        return any(it.interrupted for it in self.contestants)
 
     @property
     def first(self) -> tuple[tuple[Contestant, ...], Contestant] | None:
@@ -214,7 +219,7 @@ def contest(
     refuse_constant_target(exact, source)
     found = [_ran(EXACT, exact, answered.passes, answered.seconds)]
     for name in entered:
-        stopped = any(it.cause in ("interrupted", NOT_RUN) for it in found)
+        stopped = any(it.interrupted for it in found)
         found.append(_unrun(name) if stopped else _run(name, answered, choices, watch))
     return Contest(tuple(found), choices)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +61,7 @@ class Descended:
         """What is explained."""
         return self.design.targets[0]
 
-    @cached_property
+    @property
     def coef(self) -> Mapping[str, float]:
         """Name -> coefficient, the constant first, in the units of the data."""
         return MappingProxyType(dict(zip(self.names, map(float, self.values), strict=True)))

@@ -425,7 +425,8 @@ class Rows:
 
     def held(self) -> Rows | Held:
         """The rows as numbers in memory, where they are there already or take little of it."""
-        if self.source.sparse or _in_place(self.source, self.design):
+        there = self.source.sparse and self.source.height()
+        if there or _in_place(self.source, self.design):
             once = replace(self, batch_rows=max(1, self.source.height()), raw=True)
             return Held.of(together(list(once)))
         width = len(self.design.names) + len(self.design.targets)

@@ -366,7 +366,7 @@ def _sums(x: Tensor, shift: Floats, unit: Floats, w: Floats) -> tuple[Floats, Fl
 def _middle(z: Floats, mass: Floats | None) -> tuple[Floats, Floats]:
     """A point among rows z (n, m) to shift them by, and units to bring them to, (m,) each."""
     with np.errstate(over="ignore", invalid="ignore"):
-        shift = np.average(z, axis=0, weights=mass)
+        shift = z.mean(axis=0) if mass is None else np.average(z, axis=0, weights=mass)
         shift = np.where(np.isfinite(shift), shift, z[0])
         return np.asarray(shift), _units(np.abs(z - shift).max(axis=0))
 
@@ -559,7 +559,7 @@ class Score:
     spread: Moments = field(default_factory=Moments)  # of y alone
 
     def add(self, batch: Batch) -> Score:
-        residual = batch.y[:, 0] - batch.x @ torch.from_numpy(self.coef) - self.constant
+        residual = batch.y[:, 0] - batch.x @ torch.tensor(self.coef) - self.constant
         mass = torch.ones_like(residual) if batch.mass is None else batch.mass
         return replace(
             self,
@@ -754,7 +754,7 @@ def _move(old: Coordinates, new: Coordinates) -> Floats:
 
 def _hash(rows: Integers, seed: int) -> Integers:
     """A key for each row number: splitmix64 (Steele, Lea and Flood 2014), kept positive."""
-    z = rows.astype(np.uint64) + np.uint64((seed * 0x9E3779B97F4A7C15 + 1) % 2**64)
+    z = rows.astype(np.uint64) + np.uint64((int(seed) * 0x9E3779B97F4A7C15 + 1) % 2**64)
     z *= np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

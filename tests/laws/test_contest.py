@@ -262,6 +262,16 @@ def test_an_interrupt_leaves_what_there_is_so_far(at):
     assert "newton: did not run" in [it.get_text() for it in found.plot().legends[0].get_texts()]
 
 
+def test_an_interrupt_of_a_descent_that_had_arrived_ends_the_contest():
+    def watch(*_):
+        raise KeyboardInterrupt
+
+    found = gentle.contest(data(), solvers=["sgd", "gd"], watch=watch)  # all rows are its sample
+    assert found.interrupted
+    assert [it.cause for it in found.contestants] == ["exact only", "agree", "not run"]
+    assert found.fits["sgd"].interrupted
+
+
 def test_an_interrupt_before_a_descent_has_begun(monkeypatch):
     real = contesting.fit_answered
 

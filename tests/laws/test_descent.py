@@ -126,6 +126,7 @@ def named(**changes):
         (np.zeros(5), ["7 coefficients", "5 were given"]),
         (np.full(7, np.inf), ["inf"]),
         ("x1", ["mapping"]),
+        ([10**400] * 7, ["a sequence of numbers"]),
     ],
 )
 def test_what_is_no_start_is_refused_in_a_sentence(rows, start, words):
@@ -143,6 +144,21 @@ def test_starts_of_other_targets_are_refused():
     ):
         with pytest.raises(gentle.GentleError, match=words):
             gentle.fit((x, y), solver="sgd", start=start)
+
+
+@every_solver
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_model_of_the_constant_alone_is_descended_on(solver, weighted):
+    x, y = made(n=500)
+    weights = 1 + x[:, 0] ** 2 if weighted else None
+    found = gentle.fit((x[:, :0], y), solver=solver, weights=weights)
+    assert found.exact_values[0] == pytest.approx(np.average(y, weights=weights), rel=1e-12)
+    assert found.verdict.agrees or solver == "minibatch"
+
+
+def test_a_seed_may_be_a_number_of_numpy(rows):
+    found = gentle.fit(rows, solver="sgd", seed=np.int64(3))
+    np.testing.assert_array_equal(found.values, gentle.fit(rows, solver="sgd", seed=3).values)
 
 
 @pytest.mark.parametrize("solver", ["auto", "exact"])

@@ -153,6 +153,7 @@ def test_a_gradient_on_a_device_is_that_of_the_processor(device):
         ({"device": "cpu"}, "device and dtype are of descents"),
         ({"solver": "sgd", "dtype": "float16"}, "there is no dtype 'float16'"),
         ({"solver": "sgd", "device": "gpu"}, "device 'gpu' cannot be used"),
+        ({"solver": "sgd", "device": "meta"}, "device 'meta' cannot be used"),
         ({"solver": "sgd", "device": "meta:x"}, "device 'meta:x' cannot be used"),
     ],
     ids=str,

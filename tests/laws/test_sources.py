@@ -187,7 +187,7 @@ def test_train_and_test_cover_each_row_once(source, share, shuffle):
         assert (whole(hold_out(source, share, shuffle=True, seed=5)[1])[0] != two).any()
 
 
-@pytest.mark.parametrize("share", [0, 1, -0.2, 1.5, 1e-9, float("nan"), float("inf")])
+@pytest.mark.parametrize("share", [0, 1, -0.2, 1.5, 1e-9, float("nan"), float("inf"), "0.2"])
 def test_a_share_that_leaves_a_side_empty_is_refused(share):
     with pytest.raises(GentleError, match="test share"):
         hold_out(Frame(table()), share, shuffle=False, seed=0)

@@ -1,5 +1,6 @@
 """Laws of sparse X and of many columns: the numbers are those of the dense rows, and X stays sparse."""
 
+import pickle
 import re
 
 import numpy as np
@@ -150,6 +151,25 @@ def test_the_estimator_takes_sparse_rows(wide):
         alone.partial_fit(*wide)
 
 
+@pytest.mark.parametrize("form", [sparse.csr_array, sparse.csr_matrix, sparse.csc_array])
+@pytest.mark.parametrize(
+    ("part", "place"), [("indices", 10**6), ("indices", -1), ("indptr", 10**6)]
+)
+def test_places_outside_of_the_matrix_are_refused(form, part, place):
+    x, y = made(7)
+    damaged = form(x)
+    getattr(damaged, part)[1] = place
+    with pytest.raises(GentleError, match="damaged"):
+        gentle.fit((damaged, y), solver="sgd")
+
+
+@pytest.mark.parametrize("solver", ["exact", "sgd", "cg"])
+def test_no_rows_are_refused(solver):
+    x, y = made(7)
+    with pytest.raises(GentleError, match="no row of the arrays is left"):
+        gentle.fit((x[:0], y[:0]), solver=solver)
+
+
 def test_a_sparse_target_is_refused():
     x, y = made(6)
     with pytest.raises(GentleError, match="X may be sparse, and nothing else"):
@@ -202,6 +222,19 @@ def test_a_descent_alone_shows_its_largest_coefficients(wide):
     assert found.plot.descent().axes
     with pytest.raises(GentleError, match="no standard errors to draw"):
         found.plot.coefficients()
+
+
+def test_a_descent_alone_is_kept_in_a_pickle_and_is_a_start(wide):
+    found = gentle.fit(wide, solver="sgd", tol=0.1)
+    assert pickle.loads(pickle.dumps(found)).coef == found.coef
+    again = gentle.fit(wide, solver="sgd", tol=0.1, start=found)
+    np.testing.assert_array_equal(again.values, found.values)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_descent_alone_is_scored_without_a_warning(wide):
+    found = gentle.fit(wide, tol=0.1, test=0.1)
+    assert not found.held_out.coef.flags.writeable
 
 
 @pytest.mark.parametrize(

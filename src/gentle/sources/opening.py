@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy.sparse import csr_array, issparse
+from scipy.sparse import csc_array, csc_matrix, csr_array, csr_matrix, issparse
 
 from gentle.batch import Labels
 from gentle.errors import GentleError
@@ -154,11 +154,21 @@ def _matrix(data: Any) -> Numbers | csr_array:
         numbers = (parts.values(), parts.col_indices(), parts.crow_indices())
         rows = csr_array(tuple(part.numpy() for part in numbers), shape=tuple(parts.shape))
     else:
+        if isinstance(data, csr_array | csr_matrix | csc_array | csc_matrix):
+            _check_places(data)
         rows = csr_array(data)
     if not rows.has_canonical_format:
         rows = rows.copy()
         rows.sum_duplicates()
     return rows
+
+
+def _check_places(data: Any) -> None:
+    """Raises GentleError for places outside of the matrix, which scipy would read and write there."""
+    try:
+        type(data)((data.data, data.indices, data.indptr), data.shape).check_format(full_check=True)
+    except ValueError as error:
+        raise GentleError(f"X is sparse and damaged ({error}): make the matrix anew") from None
 
 
 def is_sparse_matrix(data: Any) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from gentle.errors import GentleError
+from gentle.errors import GentleError, is_number
 from gentle.sources.source import Chunk, Matrix, Schema, Source
 
 
@@ -62,6 +62,8 @@ def hold_out(source: Source, share: float, *, shuffle: bool, seed: int) -> tuple
 
     Raises GentleError for a share that leaves one side without rows.
     """
+    if not is_number(share):
+        raise GentleError(f"a test share must be a number between 0 and 1, and is {share!r}")
     height = source.height()
     train = height - round(height * share) if 0 < share < 1 else 0
     if not 0 < train < height:
