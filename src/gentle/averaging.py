@@ -24,7 +24,7 @@ import numpy as np
 from gentle.batch import Floats
 from gentle.errors import GentleError
 from gentle.sketch import stable_step
-from gentle.statistics import invert_upper
+from gentle.statistics import EPSILON, LARGEST, invert_upper
 
 LEAST_OPENING = 200  # rows that show units, curvature and a start
 OPENING_PER_COEFFICIENT = 10
@@ -35,7 +35,6 @@ LEAST_STEPS = 400  # of LEAST_ROWS rows, or of as many as coefficients, before t
 HELD = 100  # steps after which the rate begins to fall
 DECAY = 0.505  # of the rate: above 1/2, so that the average has its limit law
 DISTINCT = 1e-7  # of a column's spread: less, beside the columns before it, is rounding
-LARGEST = 1e140  # of a number, and of the inverse of a spread
 
 
 def opening_rows(q: int) -> int:
@@ -233,7 +232,7 @@ def _placed(x: Floats, share: Floats, *, intercept: bool) -> tuple[Floats, Float
     with np.errstate(over="ignore", invalid="ignore"):
         centre = share @ x if intercept else np.zeros(x.shape[1])
         scale = np.sqrt(share @ (x - centre) ** 2)
-    rounding = 4 * np.finfo(np.float64).eps * np.abs(centre)
+    rounding = 4 * EPSILON * np.abs(centre)
     scale = np.where(scale <= rounding, 1.0, scale)
     if not ((scale >= 1 / LARGEST) & (scale <= LARGEST) & (np.abs(centre) <= LARGEST)).all():
         raise GentleError(
