@@ -31,6 +31,7 @@ from gentle.layout import (
 from gentle.online import OnePass
 from gentle.result import Fit
 from gentle.statistics import Score, Tally
+from gentle.verdict import UNITS as IN_WORDS
 
 MOST_SHOWN = 20  # coefficients of a descent alone
 UNITS = {"standard errors": "SE", "scale": "scale", "relative": "rel."}  # of a difference
@@ -398,7 +399,7 @@ def one_pass_to_polars(one: OnePass, level: float = 0.95) -> pl.DataFrame:
 
 
 def descended_summary(one: Descended) -> RenderableType:
-    """The largest coefficients of a descent alone, in spreads of their columns, and how it ended."""
+    """The largest coefficients of a descent alone, in the units of the data, and how it ended."""
     shown = np.argsort(-np.abs(one.values))[:MOST_SHOWN]
     names = tuple(one.names[at] for at in sorted(shown))
     numbers: list[Column] = [("coefficient", [number(one.coef[name]) for name in names])]
@@ -499,11 +500,7 @@ ENDED = {
 
 
 def _winners(contest: Contest) -> str:
-    unit = {
-        "standard errors": "standard errors",
-        "scale": "yardsticks of the ridge",
-        "relative": "of the coefficients' sizes",
-    }[contest.exact.certificate.unit]
+    unit = IN_WORDS[contest.exact.certificate.unit]
     within = f"{contest.choices.tol:g} {unit} of the exact answer"
     if contest.first is None:
         return f"No descent came within {within}."
