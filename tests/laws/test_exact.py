@@ -887,7 +887,7 @@ def test_a_model_of_the_constant_alone_is_the_mean():
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"solver": "lbfgs"}, "solver"),
+        ({"solver": "adam"}, "solver"),
         ({"rank": "ignore"}, "rank"),
         ({"tol": 0.0}, "tol"),
         ({"tol": float("nan")}, "tol"),
