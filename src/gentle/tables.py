@@ -182,7 +182,7 @@ def _foot(fit: Fit) -> list[Text]:
     if fit.l2:
         lines.append(Text(f"minimises {fit.objective}; a ridge has no classical standard errors"))
     if fit.way is not None and fit.trace:
-        beside = f"; the exact answer beside it took {_seconds(fit.way.exact_seconds)}"
+        beside = f"; the exact answer took {_seconds(fit.way.exact_seconds)}"
         lines.append(Text(_way(fit.trace) + beside))
         if fit.errors != "classical" and fit.certificate.unit == "standard errors":
             lines.append(Text("differences are in classical standard errors"))
@@ -198,7 +198,9 @@ def _way(trace: Sequence[Progress]) -> str:
 
 
 def _seconds(seconds: float) -> str:
-    return f"{seconds:.2f} s" if seconds >= 0.1 else f"{max(seconds, 1e-4) * 1e3:.1g} ms"
+    if seconds >= 0.1:
+        return f"{seconds:.2f} s"
+    return f"{float(f'{max(seconds, 1e-4) * 1e3:.1g}'):g} ms"  # 20, not 2e+01
 
 
 def _left_out(fit: Fit) -> list[Text]:
