@@ -20,13 +20,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from gentle.answering import least_squares
 from gentle.batch import Floats, Integers
 from gentle.certificate import certify
 from gentle.choices import Choices
 from gentle.design import Rows, learn_design
 from gentle.engines import fold
 from gentle.exact import Exact, solve
-from gentle.fitting import fit_rows, from_sums, least_squares, open_rows
+from gentle.fitting import fit_rows, from_sums
+from gentle.given import open_rows
 from gentle.statistics import Moments
 
 Numbers = npt.NDArray[Any]  # float32 or float64

@@ -2,8 +2,8 @@
 
     python bench/descent.py [--quick] [--only CASE] [--budget SECONDS] [--threads N]
 
-X and y are float64 in memory; everything runs on two threads (--threads). The time of a contestant is that until
-every coefficient, in the units of its column, lies within 0.01 standard errors of the exact answer.
+X and y are float64 in memory; everything runs on two threads (--threads). The time of a contestant is that
+until every coefficient, in the units of its column, lies within 0.01 standard errors of the exact answer.
 For gentle it is the whole call, gentle.fit((X, y), solver="sgd", tol=0.01): the reading, the descent,
 the exact answer and the certificate that confirms it. For a peer it is its scaler and its passes; to
 look at its coefficients after each costs it nothing. One that shows them at its end alone is run with

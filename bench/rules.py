@@ -14,11 +14,11 @@ from itertools import islice
 
 import numpy as np
 
+from gentle.answering import least_squares
 from gentle.choices import Choices
 from gentle.design import Rows, learn_design
 from gentle.engines import fold
 from gentle.errors import GentleError
-from gentle.fitting import least_squares
 from gentle.losses import Squared
 from gentle.penalties import Ridge
 from gentle.problem import Streamed

@@ -15,7 +15,7 @@ SOURCE = Path(gentle.__file__).parent
 # Each floor may import from itself and from those before it.
 FLOORS = {
     "ground": ("errors", "_version", "files", "layout"),
-    "rows": ("sparse", "batch", "doubled", "sources", "formula", "design"),
+    "rows": ("sparse", "batch", "doubled", "sources", "formula", "design", "given"),
     "model": ("losses", "penalties", "coordinates", "fitted"),
     "pass": ("statistics", "meat", "refinement", "engines", "shuffling"),
     "solve": (
@@ -24,7 +24,8 @@ FLOORS = {
     ),
     "result": (
         *("inference", "choices", "comparison", "result", "descended", "diagnostics", "online"),
-        *("coefficients", "fitting", "continuing", "checking", "contesting"),
+        *("coefficients", "answering", "descending", "fitting"),
+        *("continuing", "checking", "contesting"),
     ),
     "show": ("story", "tables", "modules", "pictures", "report", "estimators", "cli"),
 }

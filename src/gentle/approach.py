@@ -7,13 +7,12 @@ descent goes on until it does.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from gentle.batch import Floats
 from gentle.certificate import Certificate, Estimate, Estimator, certify
 from gentle.coordinates import Coordinates
-from gentle.driver import Limits, Outcome, Progress, Stop, drive
+from gentle.driver import Limits, Outcome, Stop, Watch, drive
 from gentle.engines import Divisible, fold
 from gentle.exact import Exact
 from gentle.losses import Squared
@@ -29,8 +28,6 @@ SAMPLE_NUMBERS = 2**20  # in it, between these bounds
 ROWS_PER_COLUMN = 16  # at least, where curvature is more than that of single columns
 CONFIRMED: tuple[Stop, ...] = ("tolerance", "rounding")  # ends that ask whether they are right
 NEAR = 4.0  # times what the minimiser itself costs on a sample, of which q / m of the loss is its share
-
-Watch = Callable[[Progress], None]
 
 
 def survey(rows: Divisible, p: int, seed: int) -> Survey:
@@ -123,14 +120,16 @@ def confirmed(
         return certify(exact, exact.folded(coef))
 
     came = found.outcome
+    judged = [judge(step.coef) for step in came.trace]
     trace = tuple(
-        replace(step, within=judge(step.coef).within, estimated=False) for step in came.trace
+        replace(step, within=seen.within, estimated=False)
+        for step, seen in zip(came.trace, judged, strict=True)
     )
     state, coef, certificate = came.state, came.coef, judge(came.coef)
-    if certificate.within > limits.tol and trace:
-        nearest = min(trace, key=lambda step: step.within or 0.0)
-        if (nearest.within or 0.0) < certificate.within:
-            coef, certificate = nearest.coef, judge(nearest.coef)
+    if certificate.within > limits.tol and judged:
+        at = min(range(len(judged)), key=lambda i: judged[i].within)
+        if judged[at].within < certificate.within:
+            coef, certificate = trace[at].coef, judged[at]
             state = State(found.coordinates.theta(coef[:, None]))
     if certificate.within <= limits.tol or came.stop not in CONFIRMED:
         arrived = certificate.within <= limits.tol and came.stop != "interrupted"

@@ -24,7 +24,7 @@ import numpy as np
 from gentle.batch import Floats
 from gentle.errors import GentleError
 from gentle.sketch import stable_step
-from gentle.statistics import invert_upper
+from gentle.statistics import EPSILON, LARGEST, invert_upper
 
 LEAST_OPENING = 200  # rows that show units, curvature and a start
 OPENING_PER_COEFFICIENT = 10
@@ -35,7 +35,6 @@ LEAST_STEPS = 400  # of LEAST_ROWS rows, or of as many as coefficients, before t
 HELD = 100  # steps after which the rate begins to fall
 DECAY = 0.505  # of the rate: above 1/2, so that the average has its limit law
 DISTINCT = 1e-7  # of a column's spread: less, beside the columns before it, is rounding
-LARGEST = 1e140  # of a number, and of the inverse of a spread
 
 
 def opening_rows(q: int) -> int:
@@ -54,7 +53,7 @@ def least_steps(q: int) -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class Opening:
+class Whitening:
     """What the opening rows show: coordinates of curvature one, and where in them to start.
 
     w = [1 x-c] root and v = (y - target_centre) / target_scale, both times sqrt(mass / mean mass).
@@ -71,7 +70,7 @@ class Opening:
     rate: float  # the largest, gamma
 
     @classmethod
-    def of(cls, rows: Floats, *, intercept: bool) -> Opening | int:
+    def of(cls, rows: Floats, *, intercept: bool) -> Whitening | int:
         """From rows [x y mass] (n, p + 2); or the first column that is made of those before it.
 
         Raises GentleError for numbers whose squares float64 cannot hold.
@@ -128,7 +127,7 @@ class Opening:
 class Path:
     """A stochastic path after so many steps, as its sums: 5 q numbers whatever its length."""
 
-    opening: Opening
+    whitening: Whitening
     phi: Floats  # (q,) where it stands
     wandered: Floats  # (q,) sum_s (phi_s - start)
     products: Floats  # (q,) sum_s s^2 d_s, with d_s the average after s steps less the start
@@ -136,19 +135,19 @@ class Path:
     steps: int = 0
 
     @classmethod
-    def begin(cls, opening: Opening) -> Path:
-        zero = np.zeros_like(opening.start)
-        return cls(opening, opening.start, zero, zero, zero)
+    def begin(cls, whitening: Whitening) -> Path:
+        zero = np.zeros_like(whitening.start)
+        return cls(whitening, whitening.start, zero, zero, zero)
 
     def walk(self, rows: Floats) -> Path:
-        """The path some whole steps further, over rows [x y mass] (steps * opening.rows, p + 2).
+        """The path some whole steps further, over rows [x y mass] (steps * whitening.rows, p + 2).
 
         Raises GentleError for numbers that carry it beyond float64.
         """
         if not len(rows):
             return self
         with np.errstate(over="ignore", invalid="ignore"):
-            further = self._walked(*self.opening.see(rows))
+            further = self._walked(*self.whitening.see(rows))
         if not np.isfinite([further.phi, further.wandered, further.squares]).all():
             raise GentleError(
                 "some rows have numbers so far beyond those of the first rows that their squares are "
@@ -157,13 +156,13 @@ class Path:
         return further
 
     def _walked(self, w: Floats, v: Floats) -> Path:
-        size, q = self.opening.rows, len(self.phi)
+        size, q = self.whitening.rows, len(self.phi)
         w, v = w.reshape(-1, size, q), v.reshape(-1, size)
         t = np.arange(self.steps + 1, self.steps + 1 + len(w), dtype=np.float64)
-        rates = np.minimum(self.opening.rate * (1 + t / HELD) ** -DECAY, _bounds(w))
+        rates = np.minimum(self.whitening.rate * (1 + t / HELD) ** -DECAY, _bounds(w))
         path = _descended(self.phi, w, v, rates / size)
-        wandered = self.wandered + np.cumsum(path - self.opening.start, axis=0)
-        away = (wandered / t[:, None]) @ self.opening.units.T
+        wandered = self.wandered + np.cumsum(path - self.whitening.start, axis=0)
+        away = (wandered / t[:, None]) @ self.whitening.units.T
         weighted = (t**2)[:, None] * away
         return replace(
             self,
@@ -177,15 +176,15 @@ class Path:
     @property
     def average(self) -> Floats:
         """The average of the path, (q,); the start before there is a step."""
-        return self.opening.start + self.wandered / max(1, self.steps)
+        return self.whitening.start + self.wandered / max(1, self.steps)
 
     @property
     def coef(self) -> Floats:
         """The coefficients in the units of the data, (q,), the constant first."""
-        level, slopes = self.opening.level(self.average)
-        if not self.opening.intercept:
+        level, slopes = self.whitening.level(self.average)
+        if not self.whitening.intercept:
             return slopes
-        return np.concatenate([[level - self.opening.centre @ slopes], slopes])
+        return np.concatenate([[level - self.whitening.centre @ slopes], slopes])
 
     @property
     def scales(self) -> Floats:
@@ -193,7 +192,7 @@ class Path:
         t = self.steps
         if not t:
             return np.full_like(self.phi, np.nan)
-        away = self.opening.units @ (self.wandered / t)
+        away = self.whitening.units @ (self.wandered / t)
         squares = (
             self.squares - 2 * away * self.products + away**2 * (t * (t + 1) * (2 * t + 1) / 6)
         )
@@ -233,7 +232,7 @@ def _placed(x: Floats, share: Floats, *, intercept: bool) -> tuple[Floats, Float
     with np.errstate(over="ignore", invalid="ignore"):
         centre = share @ x if intercept else np.zeros(x.shape[1])
         scale = np.sqrt(share @ (x - centre) ** 2)
-    rounding = 4 * np.finfo(np.float64).eps * np.abs(centre)
+    rounding = 4 * EPSILON * np.abs(centre)
     scale = np.where(scale <= rounding, 1.0, scale)
     if not ((scale >= 1 / LARGEST) & (scale <= LARGEST) & (np.abs(centre) <= LARGEST)).all():
         raise GentleError(

@@ -84,21 +84,22 @@ class Estimate:
 class Estimator:
     """Estimates at the states of a descent whose value and gradient the solver has seen.
 
-    P^-1 g stands for the distance H^-1 g, divided by the least d'Hd / d'Pd of the steps d so far: P is
-    a guess, and late steps go where it is too large. The yardstick is s sqrt((P^-1)_jj / W). Without
-    degrees of freedom or noise it is the size of the coefficient.
+    P^-1 g stands for the distance H^-1 g, divided by the least d'Hd / d'Pd of the steps d so far, at
+    most 1: P is a guess, and late steps go where it is too large. SAFETY is for directions that no step
+    went. The yardstick is s sqrt((P^-1)_jj / W), where s^2 = W misfit / df_resid, so that W need not be
+    known. Without degrees of freedom or noise it is the size of the coefficient.
     """
 
     def __init__(self, problem: Streamed, df_resid: float) -> None:
         self._problem = problem
         self._df_resid = df_resid
         self._least = 1.0
-        self._last: State | None = None
+        self._last: tuple[Floats, Floats] | None = None  # theta and the gradient there
 
     def __call__(self, state: State) -> Estimate | None:
         if state.gradient is None or state.value is None:
             return None
-        self._look(state, state.gradient)
+        self._look(state.theta, state.gradient)
         problem, q = self._problem, len(state.theta)
         guess = problem.sketch.preconditioner
         apart = SAFETY / self._least * np.abs(guess.solve(state.gradient)[:, 0])
@@ -111,15 +112,15 @@ class Estimator:
         unit: Unit = "scale" if problem.penalty.l2 else "standard errors"
         return Estimate(_largest(apart, yardstick), floor, unit)
 
-    def _look(self, state: State, gradient: Floats) -> None:
+    def _look(self, theta: Floats, gradient: Floats) -> None:
         """What the step from the last state says of the curvature."""
-        if self._last is not None and self._last.gradient is not None:
-            step = state.theta - self._last.theta
+        if self._last is not None:
+            step, change = theta - self._last[0], gradient - self._last[1]
             guessed = self._problem.sketch.preconditioner.square(step)
-            bend = float((step * (gradient - self._last.gradient)).sum())
+            bend = float((step * change).sum())
             if guessed > 0 and bend > 0:
                 self._least = min(self._least, bend / guessed)
-        self._last = state
+        self._last = theta, gradient
 
 
 def certify(exact: Exact, coef: Floats) -> Certificate:

@@ -29,8 +29,6 @@ RANKS = ("drop", "minimum-norm", "raise")
 METHODS = ("auto", "qr")
 MOST_DIGITS = 15
 DTYPES = ("float64", "float32")
-
-
 OPTIONS = ("learning_rate", "momentum", "batch_size", "schedule")  # of some solvers
 
 

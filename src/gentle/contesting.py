@@ -10,18 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gentle.answering import Answered, answer
 from gentle.choices import DESCENTS, Choices
 from gentle.design import Missing, Rows, learn_design
 from gentle.driver import Progress
 from gentle.errors import GentleError, listed, near
-from gentle.fitting import (
-    Answered,
-    Column,
-    answer,
-    fit_answered,
-    open_rows,
-    refuse_constant_target,
-)
+from gentle.fitting import fit_answered, refuse_constant_target
+from gentle.given import Column, open_rows
 from gentle.result import Fit
 from gentle.sources import open_source, pair_targets
 
@@ -33,7 +28,7 @@ EXACT = "exact"
 WARM_ROWS = 64
 REFUSED, NOT_RUN = "refused", "not run"  # causes, beside those of a verdict
 
-Watch = Callable[[str, Progress], None]  # the solver's name, and where it stands
+WatchAll = Callable[[str, Progress], None]  # the solver's name, and where it stands
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,7 +164,7 @@ def contest(
     seed: int = 0,
     missing: Missing = "drop",
     solvers: Sequence[str] | None = None,
-    watch: Watch | None = None,
+    watch: WatchAll | None = None,
 ) -> Contest:
     """Let every solver descend on the same rows, each until it is within tol of the exact answer.
 
@@ -250,7 +245,7 @@ def _warm_up(entered: Sequence[str]) -> None:
         fit_answered(answered, Choices(solver=name, max_passes=3))
 
 
-def _run(name: str, answered: Answered, choices: Choices, watch: Watch | None) -> Contestant:
+def _run(name: str, answered: Answered, choices: Choices, watch: WatchAll | None) -> Contestant:
     """One descent, from its first reading of the rows to its certificate."""
 
     def seen(step: Progress) -> None:

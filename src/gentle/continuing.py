@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from gentle.certificate import certify
 from gentle.coefficients import starts
-from gentle.driver import Progress, after, joined
+from gentle.driver import Watch, after, joined
 from gentle.errors import GentleError, GentleWarning
-from gentle.fitting import fit_rows, rows_again
+from gentle.fitting import fit_rows
+from gentle.given import rows_again
 from gentle.result import Fit
 
 SAME = 1e-9  # rows whose sums are nearer than this, in their own size, are taken to be the same
@@ -21,7 +22,7 @@ def continued(
     fits: Sequence[Fit],
     data: Any,
     limits: Mapping[str, float | None],
-    watch: Callable[[Progress], None] | None,
+    watch: Watch | None,
     beside: Mapping[str, Any],
 ) -> tuple[Fit, ...]:
     """The fits after descents from where these ended, within new limits where these are not None.
@@ -58,7 +59,7 @@ def continued(
     return tuple(map(_with_trace_of, fits, found))
 
 
-def _counting_on(one: Fit, watch: Callable[[Progress], None]) -> Callable[[Progress], None]:
+def _counting_on(one: Fit, watch: Watch) -> Watch:
     return lambda step: watch(after(one.trace, step))
 
 

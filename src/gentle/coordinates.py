@@ -107,6 +107,10 @@ class Coordinates:
         """What one unit of theta is in the user's slopes, (p, k)."""
         return self.target_scale / self.scale[:, None]
 
+    def ridge(self, l2: float) -> Floats:
+        """The diagonal that a ridge of this strength adds to the Hessian in theta, (q,)."""
+        return np.concatenate([np.zeros(int(self.intercept)), l2 / self.scale**2])
+
     def coef(self, theta: Floats) -> Floats:
         """Coefficients (q, k) in the user's units, from theta (q, k)."""
         slopes = theta[int(self.intercept) :] * self.units

@@ -444,9 +444,7 @@ class Held:
 
     def on(self, device: str, dtype: torch.dtype) -> Held:
         """The rows on a device, in numbers of a type."""
-        return Held.of(
-            together(self.batches if self.whole is None else [self.whole]).to(device, dtype)
-        )
+        return Held.of(self._joined.to(device, dtype))
 
     @property
     def plain(self) -> bool:
@@ -473,7 +471,12 @@ class Held:
     def pools(self, rng: np.random.Generator) -> Iterator[Batch]:  # noqa: ARG002
         """All of the rows: those who ask walk over them in random order."""
         if self.batches:
-            yield together(self.batches) if self.whole is None else self.whole
+            yield self._joined
+
+    @cached_property
+    def _joined(self) -> Batch:
+        """All of the rows as one; where that is a copy, every stochastic pass walks the same."""
+        return together(self.batches) if self.whole is None else self.whole
 
 
 def _in_place(source: Source, design: Design) -> bool:

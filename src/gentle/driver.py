@@ -19,9 +19,7 @@ J = TypeVar("J", bound="Judgement")
 Stop = Literal["tolerance", "rounding", "wandering", "passes", "time", "interrupted"]
 PATIENCE = 8  # states without a nearer one before a solver is taken to have stalled
 STILL = 1e-14  # of theta: less than that a step that has arrived moves it
-TRACE_NUMBERS = (
-    2**20
-)  # coefficients in a trace: it is thinned to so many, within these bounds of steps
+TRACE_NUMBERS = 2**20  # coefficients in a trace: thinned to so many, in these bounds of steps
 LEAST_STEPS, MOST_STEPS = 16, 1_000
 
 
@@ -54,6 +52,9 @@ class Limits:
         return None
 
 
+Watch = Callable[[Progress], None]  # is shown each step
+
+
 class Judgement(Protocol):
     """How far a state is from the minimiser, in yardsticks, and how near rounding lets it come."""
 
@@ -83,7 +84,7 @@ def drive(
     judge: Callable[[State], J | None],
     limits: Limits,
     *,
-    watch: Callable[[Progress], None] | None = None,
+    watch: Watch | None = None,
     seconds_before: float = 0.0,
 ) -> Outcome[J]:
     """Let a solver go until it is judged to be within tol, or there is nothing to be gained or spent.

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterable
 from difflib import get_close_matches
 from numbers import Real
+from typing import TypeGuard
 
 
 class GentleError(ValueError):
@@ -56,7 +57,7 @@ def listed(names: Iterable[object], last: str = "and", most: int = 12) -> str:
     return ", ".join(quoted[:-1]) + f" {last} {quoted[-1]}"
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Whether a value is a real number, truths not among them."""
     return isinstance(value, Real) and not isinstance(value, bool)
 

@@ -16,9 +16,10 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from gentle.batch import Floats
 from gentle.choices import Choices
 from gentle.descended import Descended
+from gentle.descending import descend_rows, is_wide
 from gentle.design import Design, Rows, learn_design
 from gentle.errors import GentleError
-from gentle.fitting import descend_rows, fit_more, fit_rows, is_wide
+from gentle.fitting import fit_more, fit_rows
 from gentle.result import Fit, Fits
 from gentle.sources import Arrays
 

@@ -84,7 +84,7 @@ def scaled_quantile(level: float) -> float:
 
 
 def _check_level(level: object) -> None:
-    if not is_number(level) or not 0 < level < 1:  # type: ignore[operator]
+    if not is_number(level) or not 0 < level < 1:
         raise GentleError(f"a level must lie between 0 and 1, such as 0.95, and is {level!r}")
 
 

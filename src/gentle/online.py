@@ -18,8 +18,8 @@ import numpy as np
 from gentle import inference
 from gentle.averaging import (
     LONGEST_OPENING,
-    Opening,
     Path,
+    Whitening,
     least_steps,
     opening_rows,
     rows_per_step,
@@ -149,8 +149,8 @@ class Stream:
             rows = np.concatenate([self.waiting, rows])
         path, opening = self.path, self.opening or opening_rows(self.q)
         while path is None and len(rows) >= opening:
-            found = Opening.of(rows[:opening], intercept=self.design.intercept)
-            if isinstance(found, Opening):
+            found = Whitening.of(rows[:opening], intercept=self.design.intercept)
+            if isinstance(found, Whitening):
                 path, rows = Path.begin(found), rows[opening:]
             elif opening >= LONGEST_OPENING * opening_rows(self.q):
                 raise GentleError(
@@ -161,7 +161,7 @@ class Stream:
             else:
                 opening *= 2
         if path is not None:
-            whole = len(rows) - len(rows) % path.opening.rows
+            whole = len(rows) - len(rows) % path.whitening.rows
             path, rows = path.walk(rows[:whole]), rows[whole:]
         return Stream(self.design, self.tally.add(batch), rows.copy(), path, opening)
 
@@ -194,13 +194,13 @@ class Stream:
                 f"one pass makes its first step after {needed:,} complete rows, and "
                 f"{self.tally.n_used:,} came: gentle.fit without passes=1 fits so few exactly"
             )
-        level, _ = self.path.opening.level(self.path.average)
+        level, _ = self.path.whitening.level(self.path.average)
         return OnePass(
             self.design,
             (INTERCEPT,) * self.design.intercept + self.design.names,
             self.path.coef,
             self.path.scales,
-            self.path.opening.centre.copy(),
+            self.path.whitening.centre.copy(),
             level,
             self.steps,
             self.tally,

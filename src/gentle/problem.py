@@ -194,9 +194,7 @@ def reduce(triangle: Triangle, *, intercept: bool, l2: float, n_used: int) -> Qu
     n -= first
 
     unit = np.sqrt(triangle.total)
-    own = (
-        4 * EPSILON * np.abs(old.centre) / coordinates.scale
-    )  # rounding of the column's own values
+    own = 4 * EPSILON * np.abs(old.centre) / coordinates.scale  # rounding of a column's own values
     resolution = triangle.resolution * np.sqrt(1 + n / 64)
     tolerance = resolution + np.concatenate([np.zeros(n - p), own])
     most = n if l2 else min(n, n_used)

@@ -17,10 +17,11 @@ from gentle.certificate import Certificate
 from gentle.choices import Choices
 from gentle.comparison import Claim, Question, compare
 from gentle.design import Design
-from gentle.driver import Progress, Stop
+from gentle.driver import Progress, Stop, Watch
 from gentle.errors import GentleError, listed
 from gentle.exact import Exact, Placing
 from gentle.formula import restrictions
+from gentle.given import rows_again
 from gentle.inference import Contrast, Wald
 from gentle.meat import Sandwich
 from gentle.sparse import written_out
@@ -401,7 +402,6 @@ class Fit:
         Raises GentleError under a ridge, and for rows that are not those of the fit.
         """
         from gentle.diagnostics import influence
-        from gentle.fitting import rows_again
 
         rows = rows_again(
             self.design,
@@ -420,7 +420,7 @@ class Fit:
         tol: float | None = None,
         max_passes: float | None = None,
         time_limit: float | None = None,
-        watch: Callable[[Progress], None] | None = None,
+        watch: Watch | None = None,
         **beside: Any,
     ) -> Fit:
         """The fit after a descent that goes on from where this one ended, its trace joined on.
@@ -665,7 +665,7 @@ class Fits(Mapping[str, Fit]):
         tol: float | None = None,
         max_passes: float | None = None,
         time_limit: float | None = None,
-        watch: Callable[[Progress], None] | None = None,
+        watch: Watch | None = None,
         **beside: Any,
     ) -> Fits:
         """The fits after descents that go on from where these ended, as `Fit.continue_` has it."""

@@ -14,9 +14,7 @@ from gentle.coordinates import Coordinates, Seen
 from gentle.statistics import EPSILON, invert_upper, solve_upper, upper
 
 DENSE_COLUMNS = 2_048  # beyond, curvature is guessed along single columns alone
-HARDLY_SEEN = (
-    1e-2  # of a column's mean square: less of it in a sample says nothing of its curvature
-)
+HARDLY_SEEN = 1e-2  # of a column's mean square: less of it in a sample shows no curvature
 DISTINCT = 1e-3  # a column nearer than this to others costs cross-products half of the digits
 POWERS = 30  # of the power method: a step needs two digits of what it finds
 
@@ -95,9 +93,7 @@ def sketch(sample: Batch, coordinates: Coordinates, l2: float) -> Sketch:
     otherwise is scaled to it; one that the sample hardly shows, such as a rare level, is taken to stand
     alone: it would seem flat, and a step along it would have no bound.
     """
-    first = int(coordinates.intercept)
-    penalty = np.zeros(coordinates.width)
-    penalty[first:] = l2 / coordinates.scale**2
+    penalty = coordinates.ridge(l2)
     if coordinates.width > DENSE_COLUMNS:
         diagonal = Diagonal(1 + penalty)
         start = np.zeros((coordinates.width, sample.y.shape[1]))

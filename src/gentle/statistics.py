@@ -23,6 +23,7 @@ from gentle.losses import Loss
 from gentle.sparse import is_sparse, unwrapped
 
 EPSILON = float(np.finfo(np.float64).eps)
+LARGEST = 1e140  # of a number, and of the inverse of a spread
 SAFE = 1e75  # squares of numbers within 1/SAFE and SAFE neither overflow nor vanish in sums
 
 
@@ -559,7 +560,8 @@ class Score:
     spread: Moments = field(default_factory=Moments)  # of y alone
 
     def add(self, batch: Batch) -> Score:
-        residual = batch.y[:, 0] - batch.x @ torch.tensor(self.coef) - self.constant
+        slopes = torch.tensor(self.coef)  # a copy: those of a result are not writable
+        residual = batch.y[:, 0] - batch.x @ slopes - self.constant
         mass = torch.ones_like(residual) if batch.mass is None else batch.mass
         return replace(
             self,

@@ -31,6 +31,7 @@ from gentle.layout import (
 from gentle.online import OnePass
 from gentle.result import Fit
 from gentle.statistics import Score, Tally
+from gentle.verdict import UNITS as IN_WORDS
 
 MOST_SHOWN = 20  # coefficients of a descent alone
 UNITS = {"standard errors": "SE", "scale": "scale", "relative": "rel."}  # of a difference
@@ -181,7 +182,7 @@ def _foot(fit: Fit) -> list[Text]:
     if fit.l2:
         lines.append(Text(f"minimises {fit.objective}; a ridge has no classical standard errors"))
     if fit.way is not None and fit.trace:
-        beside = f"; the exact answer beside it took {_seconds(fit.way.exact_seconds)}"
+        beside = f"; the exact answer took {_seconds(fit.way.exact_seconds)}"
         lines.append(Text(_way(fit.trace) + beside))
         if fit.errors != "classical" and fit.certificate.unit == "standard errors":
             lines.append(Text("differences are in classical standard errors"))
@@ -197,7 +198,9 @@ def _way(trace: Sequence[Progress]) -> str:
 
 
 def _seconds(seconds: float) -> str:
-    return f"{seconds:.2f} s" if seconds >= 0.1 else f"{max(seconds, 1e-4) * 1e3:.1g} ms"
+    if seconds >= 0.1:
+        return f"{seconds:.2f} s"
+    return f"{float(f'{max(seconds, 1e-4) * 1e3:.1g}'):g} ms"  # 20, not 2e+01
 
 
 def _left_out(fit: Fit) -> list[Text]:
@@ -398,7 +401,7 @@ def one_pass_to_polars(one: OnePass, level: float = 0.95) -> pl.DataFrame:
 
 
 def descended_summary(one: Descended) -> RenderableType:
-    """The largest coefficients of a descent alone, in spreads of their columns, and how it ended."""
+    """The largest coefficients of a descent alone, in the units of the data, and how it ended."""
     shown = np.argsort(-np.abs(one.values))[:MOST_SHOWN]
     names = tuple(one.names[at] for at in sorted(shown))
     numbers: list[Column] = [("coefficient", [number(one.coef[name]) for name in names])]
@@ -499,11 +502,7 @@ ENDED = {
 
 
 def _winners(contest: Contest) -> str:
-    unit = {
-        "standard errors": "standard errors",
-        "scale": "yardsticks of the ridge",
-        "relative": "of the coefficients' sizes",
-    }[contest.exact.certificate.unit]
+    unit = IN_WORDS[contest.exact.certificate.unit]
     within = f"{contest.choices.tol:g} {unit} of the exact answer"
     if contest.first is None:
         return f"No descent came within {within}."

@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from gentle import textbook
+from gentle.answering import least_squares
 from gentle.batch import Floats
 from gentle.certificate import Certificate, certify
 from gentle.design import Rows, learn_design
 from gentle.errors import GentleError, check_seed
 from gentle.exact import Exact
-from gentle.fitting import least_squares
 from gentle.pictures import descent, loss, scatter, surface
 from gentle.pictures.style import save
 from gentle.report.page import write_page

@@ -22,8 +22,9 @@ from gentle.choices import Choices
 from gentle.design import Held, Rows, learn_design
 from gentle.engines import fold
 from gentle.exact import Exact, polish, solve
-from gentle.fitting import DISTINCT, fit_rows
+from gentle.fitting import fit_rows
 from gentle.problem import distinctness, reduce
+from gentle.sketch import DISTINCT
 from gentle.sources import open_source
 from gentle.statistics import Moments, Triangle
 

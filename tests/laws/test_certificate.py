@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gentle
+from gentle.answering import least_squares
 from gentle.certificate import certify
 from gentle.choices import Choices
 from gentle.design import Rows, learn_design
 from gentle.exact import solve
-from gentle.fitting import least_squares
 from gentle.sources import Arrays
 
 DIGITS = 120

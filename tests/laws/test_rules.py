@@ -16,10 +16,11 @@ from sklearn.base import clone
 
 import gentle
 from gentle import GentleError, LinearRegression
+from gentle.answering import least_squares
 from gentle.choices import DESCENTS, Choices
 from gentle.design import Held, Rows, learn_design
 from gentle.engines import fold
-from gentle.fitting import fit_rows, least_squares
+from gentle.fitting import fit_rows
 from gentle.losses import Squared
 from gentle.penalties import Ridge
 from gentle.problem import Streamed

@@ -11,7 +11,7 @@ from scipy.sparse.linalg import lsqr
 
 import gentle
 from gentle import GentleError
-from gentle.fitting import EXACT_COLUMNS
+from gentle.descending import EXACT_COLUMNS
 
 N, P = 2_000, 12
 
@@ -241,9 +241,10 @@ def test_a_descent_alone_is_scored_without_a_warning(wide):
     ("options", "what"),
     [
         ({"solver": "gd"}, "the rule 'gd' takes its steps from it: take 'sgd', 'lbfgs' or 'cg'"),
-        ({"errors": "HC1"}, "errors, digits and rank ask for one"),
-        ({"digits": 12}, "errors, digits and rank ask for one"),
-        ({"rank": "raise"}, "errors, digits and rank ask for one"),
+        ({"errors": "HC1"}, "errors, digits, rank and method ask for one"),
+        ({"digits": 12}, "errors, digits, rank and method ask for one"),
+        ({"rank": "raise"}, "errors, digits, rank and method ask for one"),
+        ({"method": "qr"}, "errors, digits, rank and method ask for one"),
     ],
     ids=str,
 )

@@ -58,14 +58,16 @@ def _minimum(
 
     A gradient is linear: the one at theta + d less that at theta is H d, so the least value lies at
     -g'd / d'Hd of d, and value and gradient there need no other pass. The look goes a distance of one,
-    however short d is, since rounding stands out in the difference of near ones. Where it has eaten
-    that difference, the direction or the step, there is no minimum to be seen.
+    or of theta's length where that is more, however short d is: rounding of the size of theta stands
+    out in the difference of near ones. Where it has eaten that difference, the direction or the step,
+    there is no minimum to be seen.
     """
     size = float(np.linalg.norm(direction))
     if not size > 0:
         return None
     d = direction / size
-    bent = problem.at(theta + d).gradient - point.gradient
+    reach = max(1.0, float(np.linalg.norm(theta)))
+    bent = (problem.at(theta + reach * d).gradient - point.gradient) / reach
     bend, fall = float((d * bent).sum()), -float((d * point.gradient).sum())
     if not (bend > 0 and fall > 0):
         return None

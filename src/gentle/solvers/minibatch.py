@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gentle.batch import Floats
 from gentle.errors import GentleError, near
 from gentle.problem import Streamed
 from gentle.solvers import limits
@@ -84,11 +83,5 @@ def _limit(problem: Streamed, size: int) -> float:
     u = problem.coordinates.apply(problem.sample)[0].numpy()
     if (mass := problem.sample.mass) is not None:
         u = u * np.sqrt(mass.numpy() * (problem.n_rows / problem.total))[:, None]
-    return limits.minibatch(u, size, problem.n_rows, _penalty(problem))
-
-
-def _penalty(problem: Streamed) -> Floats:
-    """The diagonal that the ridge adds to the Hessian, (q,)."""
-    scale = problem.coordinates.scale
-    constant = np.zeros(int(problem.coordinates.intercept))
-    return np.concatenate([constant, problem.penalty.l2 / scale**2])
+    penalty = problem.coordinates.ridge(problem.penalty.l2)
+    return limits.minibatch(u, size, problem.n_rows, penalty)

@@ -26,19 +26,21 @@ STEPS = 500  # of a pass, where that leaves minibatches that fit a core's cache
 LEAST_STEPS = 8  # of a pass
 LOOKS = 4  # states that a stochastic pass yields on its way
 MEMORY = 32  # directions that a new one is made conjugate to: rounding undoes fewer
-WORSE_THAN_THE_MEAN = 1.0  # the objective of predicting the mean is 1/2 in these coordinates
+WORSE_THAN_THE_MEAN = 1.0  # twice: the objective of predicting the mean is 1/2 in these coordinates
 
 
 @dataclass(frozen=True)
 class SGD:
     """Averaged minibatch descent, then preconditioned conjugate gradients over whole passes.
 
-    1. P, the curvature of a sample of the rows, and the minimiser for the sample as a start.
-    2. One pass in shuffled minibatches, theta <- theta - step P^-1 g, with a constant step; the
-       average of the path lands within about a standard error (Polyak and Juditsky 1992).
-    3. Whole passes: d = -P^-1 g, made conjugate to the directions before it (Hestenes and Stiefel
-       1952). The gradient at theta + d gives, on a quadratic, the minimum along d and the gradient
-       there without another pass.
+    1. P, the curvature of a sample of the rows. It is given where to begin: the sample's minimiser.
+    2. One pass in shuffled minibatches, theta <- theta - step P^-1 g, with a constant step that ends
+       at the least loss of its minibatch at the latest; the average of the path, of which later points
+       weigh more, lands within about a standard error (Polyak and Juditsky 1992). Where it has twice
+       the loss of predicting the mean, 3. begins at zero instead.
+    3. Whole passes: d = -P^-1 g, made conjugate to the last 32 directions (Hestenes and Stiefel 1952).
+       The gradient at one more point along d gives, on a quadratic, the minimum along d and the
+       gradient there without another pass.
 
     A state that is settled goes on with 3. Not for a loss that is not quadratic (step 3 would need a
     line search).
@@ -61,7 +63,7 @@ class SGD:
         yield from _conjugate(problem, landed)
 
     def _averaged_pass(self, problem: Streamed, state: State) -> Iterator[State]:
-        """The average of one stochastic path; later points weigh more (Shamir and Zhang 2013)."""
+        """2. The average of one stochastic path; later points weigh more (Shamir and Zhang 2013)."""
         rng = np.random.default_rng(self.seed)
         preconditioner = problem.sketch.preconditioner
         theta = average = state.theta
@@ -100,7 +102,7 @@ def _bounded(step: float, gradient: Floats, direction: Floats, seen: Seen) -> fl
 
 
 def _conjugate(problem: Streamed, landed: State) -> Iterator[State]:
-    """Preconditioned conjugate directions, a pass a step; see 3. above."""
+    """3. Preconditioned conjugate directions, a pass a step."""
     preconditioner = problem.sketch.preconditioner
     stand = Stand.look(problem, landed.theta, landed.passes)
     if not stand.point.value <= WORSE_THAN_THE_MEAN:  # an outlier has thrown the stochastic pass

@@ -1,0 +1,229 @@
+"""Descents of a fit: towards the exact answer beside them, or alone where that is out of reach."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from gentle.answering import Answered, check_rows, check_sizes
+from gentle.approach import Approach, approach, confirmed, survey
+from gentle.batch import INTERCEPT, Batch, Floats
+from gentle.certificate import Certificate, certify
+from gentle.choices import Choices
+from gentle.descended import Descended
+from gentle.design import Design, Held, Rows
+from gentle.driver import Outcome, Progress, Watch, drive
+from gentle.errors import GentleError, listed
+from gentle.exact import Exact
+from gentle.losses import Squared
+from gentle.penalties import Ridge
+from gentle.problem import Streamed
+from gentle.result import Descent
+from gentle.shuffling import Changed, Walkable
+from gentle.solvers import State
+from gentle.sparse import is_sparse
+from gentle.verdict import alone_verdict
+
+EXACT_COLUMNS = 4_096  # of which the exact answer is made beside a descent
+ALONE = ("sgd", "lbfgs", "cg")  # that go without the Hessian of all rows
+
+W = TypeVar("W", bound=Walkable)
+
+
+def is_wide(design: Design, choices: Choices) -> bool:
+    """Whether the exact answer is out of reach: it takes the square of the columns in memory and time."""
+    return len(design.names) > EXACT_COLUMNS and choices.solver != "exact"
+
+
+def descend_rows(
+    rows: Rows,
+    choices: Choices,
+    *,
+    watch: Watch | None = None,
+    begin: Sequence[Floats | None] | None = None,
+) -> Descended:
+    """Fit rows of too many columns for an exact answer, by descent alone.
+
+    Raises GentleError for what needs an exact answer, and for several targets.
+    """
+    design = rows.design
+    choices = _refuse_what_is_exact(design, choices)
+    (way,) = approaches(rows.held(), rows, choices, begin or (None,), watch)
+    state, units, tally = way.outcome.state, way.coordinates, way.seen.tally
+    found = way.outcome.judgement
+    if found is None or state.value is None:
+        raise GentleError(
+            f"the descent was ended ({way.outcome.stop}) before it had read the rows once to see where it "
+            "stands: give it more passes or time"
+        )
+    names = (INTERCEPT,) * design.intercept + design.names
+    square = way.seen.spread.total * float(units.target_scale[0]) ** 2
+    return Descended(
+        design=design,
+        names=names,
+        values=units.coef(state.theta)[:, 0],
+        choices=choices,
+        tally=tally,
+        n_rows=way.seen.spread.n_rows,
+        rss=square * way.problem.misfit(state.theta, state.value),
+        tss=square,
+        certificate=found,
+        stop=way.outcome.stop,
+        verdict=alone_verdict(
+            found.within, found.unit, choices.tol, way.outcome.stop, way.outcome.trace[-1:]
+        ),
+        trace=way.outcome.trace,
+    )
+
+
+def approaches(
+    walked: Rows | Held,
+    rows: Rows,
+    choices: Choices,
+    begin: Sequence[Floats | None],
+    watch: Watch | None,
+) -> tuple[Approach, ...]:
+    """Descents that know the curvature of a sample alone, one for each target."""
+    design = rows.design
+    seen = survey(walked, len(design.names), choices.seed)
+    check_rows(seen.tally, rows)
+    check_sizes(seen.spread.coordinates, seen.spread.total, design.names, design.targets)
+    placed = _placed(walked, choices)
+    return tuple(
+        approach(
+            of_target(placed, design, at),
+            seen.of(at),
+            choices.descent(),
+            choices.limits,
+            intercept=design.intercept,
+            l2=choices.l2,
+            start=begin[at],
+            watch=watch,
+        )
+        for at in range(len(design.targets))
+    )
+
+
+def descend(
+    answered: Answered, choices: Choices, begin: Sequence[Floats | None], watch: Watch | None
+) -> tuple[Descent, ...]:
+    """Descents that know the Hessian, one for each target: the textbook's rules."""
+    placed = _placed(answered.walked, choices)
+    found = []
+    for at, exact in enumerate(answered.each):
+        problem = _streamed(answered, exact, of_target(placed, answered.rows.design, at), at)
+        found.append(_descend(problem, answered, exact, choices, begin[at], watch))
+    return tuple(found)
+
+
+def _streamed(answered: Answered, exact: Exact, rows: Walkable, at: int) -> Streamed:
+    """The problem of one target, in coordinates of the exact answer."""
+    opening = answered.opening
+    assert opening.sample is not None
+    assert opening.sample.batch is not None
+    return Streamed(
+        rows,
+        Squared(),
+        Ridge(exact.l2),
+        exact.problem.coordinates,
+        opening.sample.batch.only(at),
+        opening.tally.n_used,
+        exact.total,
+        exact.problem.curvature(),
+    )
+
+
+def _descend(
+    streamed: Streamed,
+    answered: Answered,
+    exact: Exact,
+    choices: Choices,
+    begin: Floats | None,
+    watch: Watch | None,
+) -> Descent:
+    problem = exact.problem
+    theta = np.zeros_like(problem.minimiser)
+    if begin is not None:
+        theta = problem.coordinates.theta(exact.folded(begin)[:, None])
+    outcome = drive(
+        choices.descent(),
+        streamed,
+        State(theta),
+        lambda state: certify(exact, problem.coordinates.coef(state.theta)[:, 0]),
+        choices.limits,
+        watch=watch,
+    )
+    return _descent(outcome, outcome.coef, outcome.trace, answered)
+
+
+def confirm(
+    ways: Sequence[Approach], answered: Answered, choices: Choices, watch: Watch | None
+) -> tuple[Descent, ...]:
+    """The descents with the exact certificate, on the columns that the exact answer keeps."""
+    found = []
+    for way, exact in zip(ways, answered.each, strict=True):
+        outcome = confirmed(way, exact, choices.limits, watch)
+        trace = [replace(step, coef=exact.folded(step.coef)) for step in outcome.trace]
+        found.append(_descent(outcome, exact.folded(outcome.coef), trace, answered))
+    return tuple(found)
+
+
+def of_target(rows: W, design: Design, at: int) -> W | Changed:
+    """The rows with one of their targets."""
+    return rows if len(design.targets) == 1 else Changed(rows, partial(Batch.only, target=at))
+
+
+def _refuse_what_is_exact(design: Design, choices: Choices) -> Choices:
+    """The choices of a descent alone; GentleError for those that it cannot keep."""
+    many = (
+        f"of {len(design.names):,} columns, more than {EXACT_COLUMNS:,}, there is no exact answer"
+    )
+    asked = (choices.errors, choices.digits, choices.rank, choices.method)
+    if asked != ("classical", None, "drop", "auto"):
+        raise GentleError(
+            f"{many}, and errors, digits, rank and method ask for one: leave them out, or take "
+            "solver='exact' and the time and memory it needs"
+        )
+    if len(design.targets) > 1:
+        raise GentleError(f"{many}, and a descent alone has one target: fit them one by one")
+    if choices.descends and choices.solver not in ALONE:
+        raise GentleError(
+            f"{many}, and the rule '{choices.solver}' takes its steps from it: take "
+            f"{listed(ALONE, last='or')}"
+        )
+    return choices if choices.descends else replace(choices, solver="sgd")
+
+
+def _descent(
+    outcome: Outcome[Certificate], coef: Floats, trace: Sequence[Progress], answered: Answered
+) -> Descent:
+    """A descent on the columns that are kept, seen among all."""
+    assert outcome.judgement is not None
+    placing = answered.placing
+    placed = tuple(replace(step, coef=_fixed(placing.coef(step.coef))) for step in trace)
+    return Descent(placing.coef(coef), outcome.judgement, placed, outcome.stop, answered.seconds)
+
+
+def _placed(rows: Rows | Held, choices: Choices) -> Rows | Held | Changed:
+    """The rows where and in the type that a descent is to walk them."""
+    if choices.device is None and choices.dtype is None:
+        return rows
+    device, dtype = choices.device or "cpu", getattr(torch, choices.dtype or "float64")
+    if isinstance(rows, Held):
+        if device != "cpu" and any(is_sparse(part.x) for part in rows.batches):
+            raise GentleError(
+                f"sparse rows are walked by the processor, and device is '{device}': leave it out, or "
+                "give the rows dense"
+            )
+        return rows.on(device, dtype)
+    return Changed(rows, partial(Batch.to, device=device, dtype=dtype))
+
+
+def _fixed(values: Floats) -> Floats:
+    values.flags.writeable = False
+    return values
