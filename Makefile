@@ -4,7 +4,7 @@ PYTHON ?= python3
 TORCH := $(shell sed -n '/^torch==/p' constraints.txt)
 BIN := .venv/bin
 
-.PHONY: tour test lint types tests proofs pictures bench race clean
+.PHONY: tour test lint types tests proofs pictures bench clean
 
 tour: .venv/installed
 	$(BIN)/gentle tour
@@ -30,11 +30,6 @@ proofs: .venv/installed-dev
 bench: .venv/installed-dev
 	$(BIN)/python docs/readme.py docs/exact.md docs/descent.md
 	cat docs/exact.md docs/descent.md
-
-# The figures of docs/descent.md: the descent beside other ways to descend, the textbook's rules, one pass.
-race: .venv/installed-dev
-	$(BIN)/python docs/readme.py docs/descent.md
-	cat docs/descent.md
 
 # The pictures and the numbers that stand in the README.
 pictures: .venv/installed

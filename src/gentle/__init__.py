@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gentle.contesting import Contest as Contest
     from gentle.contesting import compare as compare
     from gentle.contesting import contest as contest
+    from gentle.descended import Descended as Descended
     from gentle.errors import CovarianceWarning as CovarianceWarning
     from gentle.errors import GentleError as GentleError
     from gentle.errors import GentleWarning as GentleWarning
@@ -44,6 +45,7 @@ _WHERE = {
     "GentleError": "gentle.errors",
     "GentleWarning": "gentle.errors",
     "LinearRegression": "gentle.estimators",
+    "Descended": "gentle.descended",
     "OnePass": "gentle.online",
     "Online": "gentle.online",
     "PrecisionWarning": "gentle.errors",

@@ -86,14 +86,15 @@ class Estimator:
 
     P^-1 g stands for the distance H^-1 g, divided by the least d'Hd / d'Pd of the steps d so far, at
     most 1: P is a guess, and late steps go where it is too large. SAFETY is for directions that no step
-    went. The yardstick is s sqrt((P^-1)_jj / W), where s^2 = W misfit / df_resid, so that W need not be
-    known. Without degrees of freedom or noise it is the size of the coefficient.
+    went; where there are more of those than rows, a ridge is all the curvature that they have. The
+    yardstick is s sqrt((P^-1)_jj / W), where s^2 = W misfit / df_resid, so that W need not be known.
+    Without degrees of freedom or noise it is the size of the coefficient.
     """
 
     def __init__(self, problem: Streamed, df_resid: float) -> None:
         self._problem = problem
         self._df_resid = df_resid
-        self._least = 1.0
+        self._least = problem.sketch.least if df_resid <= 0 else 1.0
         self._last: tuple[Floats, Floats] | None = None  # theta and the gradient there
 
     def __call__(self, state: State) -> Estimate | None:

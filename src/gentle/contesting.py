@@ -12,6 +12,7 @@ import numpy as np
 
 from gentle.answering import Answered, answer
 from gentle.choices import DESCENTS, Choices
+from gentle.descending import refuse_wide
 from gentle.design import Missing, Rows, learn_design
 from gentle.driver import Progress
 from gentle.errors import GentleError, listed, near
@@ -207,6 +208,7 @@ def contest(
             "solvers are compared on one target at a time: name one of "
             + listed(design.targets, last="or")
         )
+    refuse_wide(design)
     rows = Rows(source, design)
     _warm_up(entered)
     answered = answer(rows, rows.held(), choices, sampled=True)

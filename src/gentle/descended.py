@@ -114,6 +114,12 @@ class Descended:
 
         return descended_to_polars(self)
 
+    def trace_frame(self) -> pl.DataFrame:
+        """The trace, one row for each step; see `Fit.trace_frame`."""
+        from gentle.tables import trace_frame
+
+        return trace_frame(self)
+
     @property
     def plot(self) -> FitPictures:
         """Pictures of the fit: plot.descent()."""

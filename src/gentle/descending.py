@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -18,7 +19,7 @@ from gentle.choices import Choices
 from gentle.descended import Descended
 from gentle.design import Design, Held, Rows
 from gentle.driver import Outcome, Progress, Watch, drive
-from gentle.errors import GentleError, listed
+from gentle.errors import GentleError, RankWarning, listed
 from gentle.exact import Exact
 from gentle.losses import Squared
 from gentle.penalties import Ridge
@@ -58,10 +59,17 @@ def descend_rows(
     found = way.outcome.judgement
     if found is None or state.value is None:
         raise GentleError(
-            f"the descent was ended ({way.outcome.stop}) before it had read the rows once to see where it "
+            f"the descent was ended ({way.outcome.stop}) before it came to a whole pass that says where it "
             "stands: give it more passes or time"
         )
     names = (INTERCEPT,) * design.intercept + design.names
+    if not choices.l2 and tally.n_used < len(names):
+        warnings.warn(
+            f"{len(names):,} coefficients of {tally.n_used:,} rows: there are many least-squares answers, "
+            "and this is one of them; l2= leaves a single one",
+            RankWarning,
+            stacklevel=4,
+        )
     square = way.seen.spread.total * float(units.target_scale[0]) ** 2
     return Descended(
         design=design,
@@ -71,7 +79,7 @@ def descend_rows(
         tally=tally,
         n_rows=way.seen.spread.n_rows,
         rss=square * way.problem.misfit(state.theta, state.value),
-        tss=square,
+        tss=square if way.seen.spread.varies[-1] or not design.intercept else 0.0,
         certificate=found,
         stop=way.outcome.stop,
         verdict=alone_verdict(
@@ -178,6 +186,15 @@ def of_target(rows: W, design: Design, at: int) -> W | Changed:
     return rows if len(design.targets) == 1 else Changed(rows, partial(Batch.only, target=at))
 
 
+def refuse_wide(design: Design) -> None:
+    """Raises GentleError where the exact answer, which solvers are held against, is out of reach."""
+    if len(design.names) > EXACT_COLUMNS:
+        raise GentleError(
+            f"of {len(design.names):,} columns, more than {EXACT_COLUMNS:,}, there is no exact answer to "
+            f"hold solvers against: fit with {listed(ALONE, last='or')} one by one"
+        )
+
+
 def _refuse_what_is_exact(design: Design, choices: Choices) -> Choices:
     """The choices of a descent alone; GentleError for those that it cannot keep."""
     many = (
@@ -220,8 +237,21 @@ def _placed(rows: Rows | Held, choices: Choices) -> Rows | Held | Changed:
                 f"sparse rows are walked by the processor, and device is '{device}': leave it out, or "
                 "give the rows dense"
             )
+        _refuse_beyond(rows, dtype)
         return rows.on(device, dtype)
     return Changed(rows, partial(Batch.to, device=device, dtype=dtype))
+
+
+def _refuse_beyond(rows: Held, dtype: torch.dtype) -> None:
+    """Raises GentleError for numbers that a type cannot hold."""
+    most = torch.finfo(dtype).max
+    for part in rows.batches:
+        numbers = part.x.values() if is_sparse(part.x) else part.x
+        if numbers.numel() and max(map(abs, map(float, numbers.aminmax()))) > most:
+            raise GentleError(
+                f"some column has numbers beyond {most:.2g}, where {dtype} ends: leave dtype out, or give "
+                "it in another unit"
+            )
 
 
 def _fixed(values: Floats) -> Floats:

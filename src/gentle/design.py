@@ -486,7 +486,8 @@ def _in_place(source: Source, design: Design) -> bool:
     if source.x.dtype not in (np.float64, np.float32) or not source.height():
         return False
     every = design.takes_arrays and design.columns == source.names
-    if not every or min(source.x.strides) < 0 or not (source.finite or _finite(source.x)):
+    odd = any(step < 0 or step % source.x.itemsize for step in source.x.strides)
+    if not every or odd or not (source.finite or _finite(source.x)):
         return False
     named = [*design.target_columns, design.weights, design.frequencies, design.offset]
     columns = {name: source.other[name] for name in named if name is not None}

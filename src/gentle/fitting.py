@@ -191,6 +191,7 @@ def fit(
     begin = None if start is None else _starts(start, design, choices)
     if is_wide(design, choices):
         alone = descend_rows(rows, choices, watch=watch, begin=begin)
+        refuse_constant_target(alone, source)
         return alone if tested is None else _scored(alone, 0, Rows(tested, design))
     found = fit_rows(rows, choices, watch=watch, begin=begin)
     for one in found:
@@ -329,7 +330,7 @@ def fit_more(before: Sequence[Fit], rows: Rows, choices: Choices) -> tuple[Fit, 
     return tuple(found)
 
 
-def refuse_constant_target(found: Fit, source: Source) -> None:
+def refuse_constant_target(found: Fit | Descended, source: Source) -> None:
     """Raises GentleError for a target that does not vary."""
     if found.design.intercept and found.n_rows > 1 and found.tss <= 0:
         raise GentleError(

@@ -83,6 +83,9 @@ class Sketch:
 
     preconditioner: Preconditioner
     start: Floats  # (q, k) the minimiser for the sample, or zero
+    least: (
+        float  # eigenvalue of P^-1 H that the penalty alone makes sure of; 1 where P saw all rows
+    )
     largest: float  # eigenvalue of the mean of (u'P^-1 u) P^-1 u u': few rows bear smaller steps
 
 
@@ -97,7 +100,12 @@ def sketch(sample: Batch, coordinates: Coordinates, l2: float) -> Sketch:
     if coordinates.width > DENSE_COLUMNS:
         diagonal = Diagonal(1 + penalty)
         start = np.zeros((coordinates.width, sample.y.shape[1]))
-        return Sketch(diagonal, start, _fourth(diagonal, coordinates.see(sample)))
+        return Sketch(
+            diagonal,
+            start,
+            _sure(penalty[int(coordinates.intercept) :]),
+            _fourth(diagonal, coordinates.see(sample)),
+        )
     u, v = (part.numpy() for part in coordinates.apply(sample))
     total = float(len(u))
     if sample.mass is not None:
@@ -108,7 +116,13 @@ def sketch(sample: Batch, coordinates: Coordinates, l2: float) -> Sketch:
     u /= np.sqrt(np.maximum(square, HARDLY_SEEN))
     alone = np.clip(1 - square / HARDLY_SEEN, 0, None) + penalty
     rooted = _rooted(u, alone)
-    return Sketch(rooted, rooted.solve(u.T @ v), _fourth(rooted, coordinates.see(sample)))
+    return Sketch(rooted, rooted.solve(u.T @ v), 1.0, _fourth(rooted, coordinates.see(sample)))
+
+
+def _sure(penalty: Floats) -> float:
+    """The least share that a ridge has in 1 + penalty along a column; 1, for want of a bound, without."""
+    least = float(penalty.min(initial=np.inf))
+    return least / (1 + least) if 0 < least < np.inf else 1.0
 
 
 def _rooted(u: Floats, diagonal: Floats) -> Rooted:

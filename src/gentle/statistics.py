@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Protocol, Self
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from scipy.linalg.lapack import dtrtri, dtrtrs
 from torch import Tensor
@@ -297,6 +298,12 @@ class Spread:
             second=self.second + second + d * (2 * first + other.total * d),
         )
 
+    @property
+    def varies(self) -> npt.NDArray[np.bool_]:
+        """Whether a column does, beyond the rounding of its values, (p + k,)."""
+        mean = self.first / self.total
+        return ~_flat(self.shift, self.unit, mean, self.second / self.total - mean**2)
+
     def of(self, target: int) -> Spread:
         """That of x and one of the targets."""
         p = len(self.shift) - self.n_targets
@@ -379,14 +386,19 @@ def _units(largest: Floats) -> Floats:
     return np.asarray(np.ldexp(1.0, np.clip(exponent, -1000, 1000)))
 
 
+def _flat(shift: Floats, unit: Floats, mean: Floats, squares: Floats) -> npt.NDArray[np.bool_]:
+    """Whether columns with such means and variances, shifted, are constant to their own rounding."""
+    size = np.abs(shift * unit + mean)
+    return np.asarray(np.sqrt(np.clip(squares, 0, None)) <= EPSILON * size)
+
+
 def _standard(
     shift: Floats, unit: Floats, mean: Floats, squares: Floats, n_targets: int
 ) -> Coordinates:
     """About the means, in units of the spreads, of columns with such means and variances, shifted."""
     centre = shift + mean / unit
-    spread = np.sqrt(np.clip(squares, 0, None))
-    flat = spread <= EPSILON * np.abs(centre * unit)
-    scale = np.where(flat, 1.0, spread) / unit
+    flat = _flat(shift, unit, mean, squares)
+    scale = np.where(flat, 1.0, np.sqrt(np.clip(squares, 0, None))) / unit
     p = len(centre) - n_targets
     return Coordinates(centre[:p], scale[:p], centre[p:], scale[p:], intercept=True)
 

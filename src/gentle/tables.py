@@ -56,6 +56,7 @@ def _head(fit: Fit) -> list[Text]:
     lines = [
         f"{fit.target}: least squares{_parts(fit)}",
         _rows(fit.tally, "rows" if fit.held_out is None else "train rows"),
+        *_whose(fit),
         f"{_r2(fit)} = {fixed(fit.r2, 6)}   adjusted = {fixed(fit.r2_adjusted, 6)}   "
         f"sigma = {number(fit.sigma)} on {count(fit.df_resid)} "
         f"degree{'s' * (fit.df_resid != 1)} of freedom",
@@ -73,6 +74,17 @@ def _head(fit: Fit) -> list[Text]:
     elif fit.held_out is not None:
         lines.append(_score(fit.held_out))
     return [Text(line) for line in lines]
+
+
+def _whose(fit: Fit) -> list[str]:
+    """Whose the figures are, where a descent has not come to the exact answer."""
+    if fit.verdict.agrees or fit.way is None:
+        return []
+    predictions = ", like the score below," if fit.held_out is not None else ""
+    return [
+        f"The descent has not arrived: its coefficients{predictions} are its own, all other",
+        "figures and every error bar are those of the exact answer.",
+    ]
 
 
 def _parts(fit: Fit) -> str:
@@ -193,7 +205,7 @@ def _foot(fit: Fit) -> list[Text]:
 def _way(trace: Sequence[Progress]) -> str:
     """How far a descent went."""
     last = trace[-1]
-    times = f"{last.passes:.3g} times" if last.passes != 1 else "once"
+    times = f"{round(last.passes, 2):,g} times" if last.passes != 1 else "once"
     return f"the descent read the rows {times} in {_seconds(last.seconds)}"
 
 
@@ -222,7 +234,7 @@ def to_polars(fit: Fit, level: float = 0.95) -> pl.DataFrame:
     return pl.DataFrame(_columns(fit, level)).with_columns(numbers)
 
 
-def trace_frame(fit: Fit) -> pl.DataFrame:
+def trace_frame(fit: Fit | Descended) -> pl.DataFrame:
     """One row for each step of the descent: where it stood, and its coefficients."""
     trace = fit.trace
     numbers = ("passes", "seconds", "objective", "within")

@@ -31,11 +31,12 @@ Cause = Literal[
 ]
 
 ENDINGS: dict[Cause, str] = {
-    "not converged": "the descent was stopped before it got there, and more steps bring it nearer",
+    "not converged": "the descent was stopped before it got there, and more steps may bring it nearer",
     "interrupted": "the descent was interrupted on its way",
-    "precision": "what is left between them is rounding, which collinear columns magnify",
+    "precision": "what is left between them is rounding, which collinear columns and far starts magnify",
     "flat": "the loss is too flat there for its last digits to show the way",
-    "wandering": "at a constant rate minibatches keep a descent wandering about the minimum",
+    "wandering": "at a constant rate minibatches keep a descent wandering about the minimum: with "
+    "schedule '1/t' or a smaller rate it settles",
     "other": "it is the answer to another objective or to other rows, or it was rounded or stopped early",
 }
 
@@ -120,7 +121,7 @@ def _why(stop: Stop, last: Sequence[Progress]) -> str:
     seconds = last[-1].seconds
     shown = f"{seconds:.1f}" if seconds >= 0.1 else f"{seconds:.1g}"
     spent = f"after {shown} s and {times(last[-1].passes, 'reading', 'readings')} of the rows"
-    return f"the descent was stopped by {CUT_SHORT[stop]} {spent}, and more bring it nearer"
+    return f"the descent was stopped by {CUT_SHORT[stop]} {spent}, and more may bring it nearer"
 
 
 def alone_verdict(

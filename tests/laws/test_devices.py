@@ -154,13 +154,17 @@ def test_a_gradient_on_a_device_is_that_of_the_processor(device):
         ({"solver": "sgd", "dtype": "float16"}, "there is no dtype 'float16'"),
         ({"solver": "sgd", "device": "gpu"}, "device 'gpu' cannot be used"),
         ({"solver": "sgd", "device": "meta"}, "device 'meta' cannot be used"),
+        ({"solver": "gd", "dtype": "float32", "far": 1e60}, "numbers beyond 3.4e"),
         ({"solver": "sgd", "device": "meta:x"}, "device 'meta:x' cannot be used"),
     ],
     ids=str,
 )
 def test_what_cannot_be_is_refused(options, what):
+    options = dict(options)
+    x, y = made()
+    x = x * options.pop("far", 1.0)
     with pytest.raises(GentleError, match=what):
-        gentle.fit(made(), **options)
+        gentle.fit((x, y), **options)
 
 
 def test_a_device_that_is_not_here_is_refused_with_the_way_out():

@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from gentle.cli.fit import WhenMissing
+from gentle.cli.progress import Line
 from gentle.cli.terminal import INTERRUPTED, console, say, working
 
 PICTURE = "compare.png"
@@ -79,11 +80,12 @@ def compare(
 
     with nullcontext() if out is None else written_folder(out) as folder:
         with working(f"Reading {file.name}") as status:
+            lines: dict[str, Line] = {}
 
             def watch(name: str, step: Progress) -> None:
                 if status is not None:
-                    within = "" if step.within is None else f", {step.within:.1g} from exact"
-                    status.update(f"{name}: {step.passes:g} passes{within} (to go: {tol:g})")
+                    line = lines.setdefault(name, Line(tol, max_passes, time_limit))
+                    status.update(f"{name}: {line.after(step)}")
 
             found = contest(
                 str(file),
