@@ -2,14 +2,14 @@
 
     python bench/descent.py [--quick] [--only CASE] [--budget SECONDS] [--threads N]
 
-X and y are float64 in memory; everything runs on two threads (--threads). The time of a contestant is that
-until every coefficient, in the units of its column, lies within 0.01 standard errors of the exact answer.
-For gentle it is the whole call, gentle.fit((X, y), solver="sgd", tol=0.01): the reading, the descent,
-the exact answer and the certificate that confirms it. For a peer it is its scaler and its passes; to
-look at its coefficients after each costs it nothing. One that shows them at its end alone is run with
-more and more passes, and its time is that of its shortest run that reaches. A ratio is a peer's time
-over gentle's, the target in brackets; where a peer ends after 100 passes ("not reached") or after
---budget seconds ("out of time"), it is a lower bound, and its distance says where it ended.
+X and y are float64 in memory; everything runs on two threads (--threads). The time of a contestant is
+that until every coefficient, in the units of its column, lies within 0.01 standard errors of the exact
+answer. For gentle it is the whole call, gentle.fit((X, y), solver="sgd", tol=0.01): the reading, the
+descent, the exact answer and the certificate that confirms it. For a peer it is its scaler and its
+passes; to look at its coefficients after each costs it nothing. One that shows them at its end alone
+is run with more and more passes, and its time is that of its shortest run that reaches. A ratio is a
+peer's time over gentle's, the target in brackets; where a peer ends after 100 passes ("not reached")
+or after --budget seconds ("out of time"), it is a lower bound, and its distance says where it ended.
 
 Columns have units spread over eight decades and lie up to a thousand spreads from zero; the noise is
 normal. A sparse row has 50 numbers, in 100,000 columns of such units, about zero.
@@ -20,7 +20,6 @@ rounding; standard errors would need an inverse of 100,000 columns, and s / |x_j
 smaller and so stricter, stands in for them.
 
 Vowpal Wabbit runs where `pip install vowpalwabbit` has been done. It works in float32, and ends there.
-
 """
 
 from __future__ import annotations
