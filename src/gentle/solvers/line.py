@@ -63,7 +63,7 @@ def _minimum(
     there is no minimum to be seen.
     """
     size = float(np.linalg.norm(direction))
-    if not size > 0:
+    if not 0 < size < np.inf:
         return None
     d = direction / size
     reach = max(1.0, float(np.linalg.norm(theta)))

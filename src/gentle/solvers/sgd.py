@@ -116,9 +116,9 @@ def _conjugate(problem: Streamed, landed: State) -> Iterator[State]:
         theta = stand.theta
         stand, change = stand.along(problem, direction)
         yield stand.state()
-        if change is None:
+        step = stand.theta - theta
+        square = 0.0 if change is None else float((step * change).sum())
+        if change is None or not square > 0:
             before.clear()
         else:
-            step = stand.theta - theta
-            length = float((step * change).sum()) ** 0.5
-            before.append((step / length, change / length))
+            before.append((step / square**0.5, change / square**0.5))
