@@ -343,8 +343,7 @@ def _spread_around(batch: Batch, mass: Floats | None) -> Spread:
     if is_sparse(batch.x):
         rows = unwrapped(batch.x)
         zero = np.zeros(rows.shape[1])
-        ordinary = (_units(np.abs(rows.data)) == 1).all()
-        largest = zero if ordinary else abs(rows).max(axis=0).toarray().ravel()
+        largest = abs(rows).max(axis=0).toarray().ravel() if _extreme(rows.data) else zero
         of_x = (zero, _units(largest))
     else:
         of_x = _middle(np.asarray(batch.x.numpy(), dtype=np.float64), mass)
@@ -377,6 +376,16 @@ def _middle(z: Floats, mass: Floats | None) -> tuple[Floats, Floats]:
         shift = z.mean(axis=0) if mass is None else np.average(z, axis=0, weights=mass)
         shift = np.where(np.isfinite(shift), shift, z[0])
         return np.asarray(shift), _units(np.abs(z - shift).max(axis=0))
+
+
+def _extreme(values: Floats) -> bool:
+    """Whether squares of some of the values would overflow or vanish."""
+    for start in range(0, len(values), BLOCK_NUMBERS):
+        size = np.abs(values[start : start + BLOCK_NUMBERS])
+        least = size.min(where=size > 0, initial=1.0)
+        if not (size.max() <= SAFE and least >= 1 / SAFE):
+            return True
+    return False
 
 
 def _units(largest: Floats) -> Floats:

@@ -86,7 +86,8 @@ class Arrays:
         for start in range(0, self.height(), rows):
             piece = slice(start, start + rows)
             other = {name: _floats(column[piece]) for name, column in self.other.items()}
-            x = self.x[piece] if every else self.x[piece][:, chosen]
+            x = self.x if rows >= self.height() else self.x[piece]
+            x = x if every else x[:, chosen]
             labels = {name: column[piece] for name, column in self.labels.items()}
             if isinstance(x, csr_array):
                 x = x.astype(np.float64, copy=False)
