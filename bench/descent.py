@@ -59,6 +59,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import gentle
 import gentle.approach
+import gentle.certificate
 import gentle.driver
 
 Floats = npt.NDArray[np.float64]
@@ -665,7 +666,7 @@ def judged(data: Data) -> tuple[float, float]:
 
 # where a driver asks for a judgement, or keeps a step
 JUDGING = (
-    (gentle.approach, "estimate"),
+    (gentle.certificate.Estimator, "__call__"),
     (gentle.approach, "certify"),
     (gentle.driver, "_progress"),
     (gentle.driver._Course, "take"),
