@@ -16,7 +16,8 @@ from gentle.statistics import EPSILON, invert_upper, solve_upper, upper
 DENSE_COLUMNS = 2_048  # beyond, curvature is guessed along single columns alone
 HARDLY_SEEN = 1e-2  # of a column's mean square: less of it in a sample shows no curvature
 DISTINCT = 1e-3  # a column nearer than this to others costs cross-products half of the digits
-POWERS = 30  # of the power method: a step needs two digits of what it finds
+POWERS = 30  # of the power method, at most
+DIGITS = 1e-2  # of what it finds are enough for a step
 
 
 class Preconditioner(Protocol):
@@ -157,12 +158,12 @@ def _fourth(preconditioner: Preconditioner, seen: Seen) -> float:
     Weights are left aside: a stochastic pass bounds its steps where they matter.
     """
     lengths = torch.from_numpy(preconditioner.lengths(seen)[:, None] / len(seen.v))
-    direction = np.ones((seen.coordinates.width, 1))
+    direction = np.full((seen.coordinates.width, 1), 1 / np.sqrt(seen.coordinates.width))
     found = 0.0
     for _ in range(POWERS):
         image = preconditioner.solve(seen.adjoint(lengths * seen.times(direction)))
-        found = float(np.linalg.norm(image) / np.linalg.norm(direction))
-        if not found > 0:
+        before, found = found, float(np.linalg.norm(image))
+        if not found > (1 + DIGITS) * before:
             break
-        direction = image / np.linalg.norm(image)
+        direction = image / found
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,15 +30,26 @@ def wrapped(x: csr_array) -> Tensor:
 
 def unwrapped(x: Tensor) -> csr_array:
     """The same as scipy has it."""
-    parts = (x.values(), x.col_indices(), x.crow_indices())
-    return csr_array(tuple(part.numpy() for part in parts), shape=(x.shape[0], x.shape[1]))
+    starts, columns, values = x.crow_indices(), x.col_indices(), x.values()
+    return _over(values.numpy(), columns.numpy(), starts.numpy(), (x.shape[0], x.shape[1]))
 
 
 def taken(x: Tensor, at: slice | npt.NDArray[np.int64]) -> Tensor:
     """Some of the rows, dense or sparse."""
     if is_sparse(x):
-        return wrapped(unwrapped(x)[at])
+        return wrapped(run(unwrapped(x), at) if isinstance(at, slice) else unwrapped(x)[at])
     return x[at if isinstance(at, slice) else torch.from_numpy(at).to(x.device)]
+
+
+def run(x: csr_array, at: slice) -> csr_array:
+    """Rows one after the other, whose numbers stay where they are."""
+    start, stop, step = at.indices(x.shape[0])
+    assert step == 1
+    stop = max(start, stop)
+    starts = x.indptr[start : stop + 1]
+    numbers = slice(starts[0], starts[-1])
+    shape = (stop - start, x.shape[1])
+    return _over(x.data[numbers], x.indices[numbers], starts - starts[0], shape)
 
 
 def stacked(parts: Sequence[Tensor]) -> Tensor:
@@ -50,3 +62,10 @@ def stacked(parts: Sequence[Tensor]) -> Tensor:
 def written_out(x: npt.NDArray[np.float64] | csr_array) -> npt.NDArray[np.float64]:
     """Rows as a dense array of float64."""
     return x.toarray() if isinstance(x, csr_array) else np.asarray(x, dtype=np.float64)
+
+
+def _over(values: npt.NDArray[Any], columns: Any, starts: Any, shape: tuple[int, int]) -> csr_array:
+    """Compressed rows over this memory: the constructor copies what is less than half of an array."""
+    rows = csr_array(shape, dtype=values.dtype)
+    rows.data, rows.indices, rows.indptr = values, columns, starts
+    return rows

@@ -25,6 +25,7 @@ from gentle.sparse import is_sparse, unwrapped
 
 EPSILON = float(np.finfo(np.float64).eps)
 LARGEST = 1e140  # of a number, and of the inverse of a spread
+SPARSE_ROWS = 2**14  # in a block, at least
 SAFE = 1e75  # squares of numbers within 1/SAFE and SAFE neither overflow nor vanish in sums
 
 
@@ -546,29 +547,51 @@ class Slope:
 class Sample:
     """A uniform sample of the rows, the same in any chunking and any order of merging.
 
-    Every row has a key, a hash of its number and the seed; the rows with the smallest keys are kept.
+    Every row has a key, a hash of its number and the seed; the rows with the smallest keys are kept. Up
+    to twice as many are held before the others are put away: to move rows costs more than to look at keys.
     """
 
     size: int
     seed: int = 0
-    keys: Integers = field(default_factory=lambda: np.empty(0, dtype=np.int64))  # (m,) ascending
-    batch: Batch | None = None  # (m rows, in the order of the keys)
+    keys: Integers = field(default_factory=lambda: np.empty(0, dtype=np.int64))  # (m,)
+    pieces: tuple[Batch, ...] = ()  # (m rows in all, as the keys)
+
+    @cached_property
+    def batch(self) -> Batch | None:
+        """The rows of the sample, in the order of their keys."""
+        return self.settled().pieces[0] if self.pieces else None
 
     def add(self, batch: Batch) -> Sample:
         keys = _hash(batch.rows, self.seed)
-        furthest = self.keys[-1] if len(self.keys) == self.size else np.iinfo(np.int64).max
-        near = np.flatnonzero(keys < furthest)
-        return self._joined(keys[near], batch.taken(near)) if len(near) else self
+        near = np.flatnonzero(keys < self._furthest)
+        if len(near) > self.size:
+            near = near[np.argpartition(keys[near], self.size - 1)[: self.size]]
+        return self._joined(keys[near], (batch.taken(near),)) if len(near) else self
 
     def merge(self, other: Sample) -> Sample:
-        return self if other.batch is None else self._joined(other.keys, other.batch)
+        return self._joined(other.keys, other.pieces)
 
-    def _joined(self, keys: Integers, batch: Batch) -> Sample:
-        if self.batch is not None:
-            keys = np.concatenate([self.keys, keys])
-            batch = together([self.batch, batch])
-        order = np.argsort(keys, kind="stable")[: self.size]
-        return replace(self, keys=keys[order], batch=batch.taken(order))
+    def only(self, target: int) -> Sample:
+        """The sample with one of its targets."""
+        return replace(self, pieces=tuple(piece.only(target) for piece in self.pieces))
+
+    def settled(self) -> Sample:
+        """The same sample with nothing held beside it."""
+        order = np.argsort(self.keys, kind="stable")[: self.size]
+        return replace(self, keys=self.keys[order], pieces=(together(self.pieces).taken(order),))
+
+    @cached_property
+    def _furthest(self) -> int:
+        """No row with a larger key is in the sample."""
+        if len(self.keys) < self.size:
+            return int(np.iinfo(np.int64).max)
+        return int(np.partition(self.keys, self.size - 1)[self.size - 1])
+
+    def _joined(self, keys: Integers, pieces: tuple[Batch, ...]) -> Sample:
+        joined = replace(
+            self, keys=np.concatenate([self.keys, keys]), pieces=(*self.pieces, *pieces)
+        )
+        return joined.settled() if len(joined.keys) > 2 * self.size else joined
 
 
 @dataclass(frozen=True, eq=False)
@@ -660,10 +683,9 @@ class Survey:
 
     def of(self, target: int) -> Survey:
         """The survey of x and one of the targets."""
-        if self.spread.n_targets == 1 or self.sample.batch is None:
+        if self.spread.n_targets == 1:
             return self
-        sample = replace(self.sample, batch=self.sample.batch.only(target))
-        return replace(self, spread=self.spread.of(target), sample=sample)
+        return replace(self, spread=self.spread.of(target), sample=self.sample.only(target))
 
 
 def merged(one: Moments | Triangle, two: Moments | Triangle) -> Moments | Triangle:
@@ -696,9 +718,9 @@ def slope(loss: Loss, theta: Floats, seen: Seen) -> tuple[float, Floats]:
 
 
 def block_rows(x: Tensor) -> int:
-    """How many rows to work on at a time; sparse ones are worked on all at once."""
+    """How many rows to work on at a time; of sparse ones so many that a column's sum is one of few."""
     if is_sparse(x):
-        return max(1, x.shape[0])
+        return max(SPARSE_ROWS, x.shape[1] // 4)
     return max(1, (BLOCK_NUMBERS if x.is_cpu else DEVICE_NUMBERS) // max(1, x.shape[1]))
 
 
