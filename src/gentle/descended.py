@@ -34,6 +34,7 @@ class Descended:
     design: Design
     names: tuple[str, ...]  # (q,)
     values: Floats  # (q,)
+    reach: Floats  # (q,) what one spread of each column moves the prediction
     choices: Choices
     tally: Tally
     n_rows: float  # frequencies counted

@@ -75,6 +75,7 @@ def descend_rows(
         design=design,
         names=names,
         values=units.coef(state.theta)[:, 0],
+        reach=np.abs(state.theta[:, 0]) * float(units.target_scale[0]),
         choices=choices,
         tally=tally,
         n_rows=way.seen.spread.n_rows,
@@ -102,19 +103,23 @@ def approaches(
     check_rows(seen.tally, rows)
     check_sizes(seen.spread.coordinates, seen.spread.total, design.names, design.targets)
     placed = _placed(walked, choices)
-    return tuple(
-        approach(
+    found: list[Approach] = []
+    for at in range(len(design.targets)):
+        ended = any(way.outcome.stop == "interrupted" for way in found)
+        way = approach(
             of_target(placed, design, at),
             seen.of(at),
             choices.descent(),
-            choices.limits,
+            replace(choices.limits, max_passes=0) if ended else choices.limits,
             intercept=design.intercept,
             l2=choices.l2,
             start=begin[at],
             watch=watch,
         )
-        for at in range(len(design.targets))
-    )
+        if ended:  # one Ctrl-C ends the descents of all targets
+            way = replace(way, outcome=replace(way.outcome, stop="interrupted"))
+        found.append(way)
+    return tuple(found)
 
 
 def descend(

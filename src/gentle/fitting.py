@@ -203,7 +203,7 @@ def fit(
 
 def _starts(start: Any, design: Design, choices: Choices) -> tuple[Floats, ...]:
     """Where the descent of each target starts, (q,)."""
-    if not choices.descends:
+    if not choices.descends and not is_wide(design, choices):
         raise GentleError(
             f"solver='{choices.solver}' is the exact answer, which needs no start: leave it out, or take a "
             f"descent: {listed(DESCENTS, last='or')}"

@@ -413,8 +413,8 @@ def one_pass_to_polars(one: OnePass, level: float = 0.95) -> pl.DataFrame:
 
 
 def descended_summary(one: Descended) -> RenderableType:
-    """The largest coefficients of a descent alone, in the units of the data, and how it ended."""
-    shown = np.argsort(-np.abs(one.values))[:MOST_SHOWN]
+    """The coefficients of a descent alone whose columns move the prediction most, and how it ended."""
+    shown = np.argsort(-one.reach)[:MOST_SHOWN]
     names = tuple(one.names[at] for at in sorted(shown))
     numbers: list[Column] = [("coefficient", [number(one.coef[name]) for name in names])]
     ridge = f" with a ridge of l2 = {one.choices.l2:g}" if one.choices.l2 else ""
@@ -426,7 +426,7 @@ def descended_summary(one: Descended) -> RenderableType:
     ]
     if one.held_out is not None:
         head.append(_score(one.held_out))
-    more = f"and {left:,} smaller ones: to_polars() has all of them"
+    more = f"and {left:,} whose columns move it less: to_polars() has all of them"
     foot = [*([more] if left else []), "", str(one.verdict), _way(one.trace)]
     return Group(*map(Text, head), Text(), *_table(names, numbers), *map(Text, foot))
 

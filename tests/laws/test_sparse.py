@@ -216,7 +216,7 @@ def test_a_descent_alone_shows_its_largest_coefficients(wide):
     shown = found.summary()
     assert "by descent alone" in shown
     assert "held out" in shown
-    assert f"and {WIDE + 1 - 20:,} smaller ones" in shown
+    assert f"and {WIDE + 1 - 20:,} whose columns move it less" in shown
     assert max(map(len, shown.splitlines())) <= 80
     assert found.to_polars().height == WIDE + 1
     assert found.plot.descent().axes

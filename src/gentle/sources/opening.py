@@ -142,7 +142,10 @@ def _array(data: Any) -> Numbers:
         )
     if isinstance(data, np.ma.MaskedArray):
         return np.asarray(np.ma.filled(data.astype(np.float64), np.nan))
-    return np.asarray(data.detach().cpu() if hasattr(data, "detach") else data)
+    if not hasattr(data, "detach"):
+        return np.asarray(data)
+    data = data.detach().cpu()
+    return np.asarray(data.float() if "bfloat16" in str(data.dtype) else data)
 
 
 def _matrix(data: Any) -> Numbers | csr_array:
@@ -150,7 +153,9 @@ def _matrix(data: Any) -> Numbers | csr_array:
     if not is_sparse_matrix(data):
         return _array(data)
     if hasattr(data, "layout"):
-        parts = data.detach().cpu().to_sparse_csr()
+        parts = data.detach().cpu()
+        blocked = "sparse_bs" in str(parts.layout)
+        parts = (parts.to_dense() if blocked else parts).to_sparse_csr()
         numbers = (parts.values(), parts.col_indices(), parts.crow_indices())
         rows = csr_array(tuple(part.numpy() for part in numbers), shape=tuple(parts.shape))
     else:
