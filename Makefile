@@ -29,7 +29,6 @@ proofs: .venv/installed-dev
 # libraries; some hours.
 bench: .venv/installed-dev
 	$(BIN)/python docs/readme.py docs/exact.md docs/descent.md
-	$(BIN)/python bench/descent.py
 	cat docs/exact.md docs/descent.md
 
 # The pictures and the numbers that stand in the README.

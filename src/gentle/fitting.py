@@ -174,7 +174,7 @@ def fit(
         cluster=cluster,
     )
     if formula is None and target is None:
-        target = pair_targets(data)
+        target = pair_targets(data, source)
     if test is not None:
         check_seed(seed)
         source, tested = hold_out(source, test, shuffle=shuffle, seed=seed)

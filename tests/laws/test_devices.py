@@ -127,7 +127,7 @@ def test_the_arithmetic_of_a_device_is_that_of_the_processor():
     mass = torch.from_numpy(rng.uniform(0.5, 2, 500))
     batch = Batch(torch.from_numpy(x), torch.from_numpy(y)[:, None], np.arange(500), weight=mass)
     here = at.see(batch)
-    there = Seen(at, at._on_device(batch.x, None), here.v, mass)
+    there = Seen(at, at._on_device(batch.x, None), here.v, mass, centred=True)
     theta, d = rng.normal(size=(P + 1, 2)), torch.from_numpy(rng.normal(size=(500, 2)))
     np.testing.assert_allclose(there.times(theta), here.times(theta), rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(there.adjoint(d), here.adjoint(d), rtol=1e-11, atol=1e-11)

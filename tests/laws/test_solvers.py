@@ -274,12 +274,13 @@ def test_rows_that_are_streamed_give_the_same_descent_as_rows_in_memory(tmp_path
     from gentle.choices import Choices
     from gentle.design import Rows, learn_design
     from gentle.fitting import fit_rows
-    from gentle.sources import File, Frame, parquet
+    from gentle.sources import Frame, Plan
+    from gentle.sources.files import FORMATS, Files
 
     x = normal(np.random.default_rng(7))
     frame = pl.DataFrame({"a": x[:, 0], "b": x[:, 1], "y": linear(x)})
     frame.write_parquet(tmp_path / "t.parquet", row_group_size=500)
-    file = File(tmp_path / "t.parquet", parquet.scan(tmp_path / "t.parquet"))
+    file = Plan(Files(FORMATS[".parquet"], (str(tmp_path / "t.parquet"),)))
     choices = Choices(solver="sgd", tol=1e-6)
     found = [
         fit_rows(Rows(source, learn_design(source, targets=("y",))), choices)[0]

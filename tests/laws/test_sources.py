@@ -13,9 +13,9 @@ import torch
 from gentle.errors import GentleError
 from gentle.sources import (
     Arrays,
-    File,
     Frame,
     Matrix,
+    Plan,
     Subset,
     hold_out,
     open_source,
@@ -23,8 +23,7 @@ from gentle.sources import (
     read_file,
     with_columns,
 )
-from gentle.sources import csv as csv_format
-from gentle.sources import parquet as parquet_format
+from gentle.sources.files import FORMATS, Files
 
 N = 1_003
 
@@ -46,6 +45,11 @@ def frame(_folder):
     return Frame(table())
 
 
+def streamed(*paths):
+    """Files as if they were too large for memory."""
+    return Plan(Files(FORMATS[paths[0].suffix], tuple(map(str, paths))), name=paths[0].name)
+
+
 def csv_read(folder):
     table().write_csv(folder / "t.csv")
     return read_file(folder / "t.csv")
@@ -53,7 +57,7 @@ def csv_read(folder):
 
 def csv_streamed(folder):
     table().write_csv(folder / "t.csv")
-    return File(folder / "t.csv", csv_format.scan(folder / "t.csv"))
+    return streamed(folder / "t.csv")
 
 
 def parquet_read(folder):
@@ -63,7 +67,7 @@ def parquet_read(folder):
 
 def parquet_streamed(folder):
     table().write_parquet(folder / "t.parquet", row_group_size=100)
-    return File(folder / "t.parquet", parquet_format.scan(folder / "t.parquet"))
+    return streamed(folder / "t.parquet")
 
 
 def subset_of(make):
@@ -289,7 +293,7 @@ def test_a_missing_label_is_refused(missing):
         with_columns(frame(None), {"g": [missing, *["a"] * (N - 1)]}, labels=True)
 
 
-@pytest.mark.parametrize("thing", [None, 3, {"a": [1]}, [[1, 2]], object(), (1, 2, 3)])
+@pytest.mark.parametrize("thing", [None, 3, object(), (1, 2, 3)])
 def test_what_is_no_table_is_refused(thing):
     with pytest.raises(GentleError, match="data must be"):
         open_source(thing)

@@ -4,24 +4,29 @@
 """
 
 from gentle.sources.arrays import Arrays
-from gentle.sources.files import File, read_file
+from gentle.sources.batches import Batches
+from gentle.sources.files import read_file
 from gentle.sources.frames import Frame
 from gentle.sources.opening import open_source, pair_targets, with_columns
+from gentle.sources.plan import Plan
 from gentle.sources.source import Chunk, Matrix, Schema, Source
+from gentle.sources.sql import query
 from gentle.sources.subset import Subset, hold_out
 
 __all__ = [
     "Arrays",
+    "Batches",
     "Chunk",
-    "File",
     "Frame",
     "Matrix",
+    "Plan",
     "Schema",
     "Source",
     "Subset",
     "hold_out",
     "open_source",
     "pair_targets",
+    "query",
     "read_file",
     "with_columns",
 ]

@@ -1,106 +1,212 @@
-"""Files: CSV and Parquet, through polars. Each format is a reader; small files are read once."""
+"""Files: one, many, a folder of them or an object store's, through polars. Small ones are read once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import glob
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from urllib.parse import unquote, urlsplit
 
 import polars as pl
 
 from gentle.errors import GentleError, listed
-from gentle.sources import csv, parquet
+from gentle.sources.csv import Csv
+from gentle.sources.format import Format, together
 from gentle.sources.frames import Frame
-from gentle.sources.source import Chunk, Schema, bounds, numbered
+from gentle.sources.ipc import Ipc
+from gentle.sources.ndjson import Ndjson
+from gentle.sources.parquet import Parquet
+from gentle.sources.plan import UNREADABLE, Plan, Types
+from gentle.sources.source import Schema
 
-READERS = {".csv": csv, ".parquet": parquet}
-SMALL_FILE = 2**28  # bytes: up to here a file is read into memory, once
+FORMATS: dict[str, Format] = {
+    ending: kind for kind in (Csv(), Parquet(), Ipc(), Ndjson()) for ending in kind.endings
+}
+SMALL = 2**28  # bytes: up to here a file is read into memory, once
+PACKED = 8  # times what a compressed file may be unpacked
 
 
 @dataclass(frozen=True, eq=False)
-class File:
-    """A file that is read anew in every pass, in constant memory."""
+class Files:
+    """What a plan reads: files of a kind, in order."""
 
-    path: Path
-    table: pl.LazyFrame
-    start: int = 0  # where the first row stands in the file
-    sparse: ClassVar[bool] = False
-
-    @property
-    def name(self) -> str:
-        return self.path.name
+    kind: Format
+    paths: tuple[str, ...]
+    checked: set[str] = field(default_factory=set)  # of which each row was looked at
 
     @property
     def seeks(self) -> bool:
-        return bool(READERS[self.path.suffix.lower()].SEEKS)
+        return self.kind.seeks
 
-    def schema(self) -> Schema:
-        return self.table.collect_schema()
+    @property
+    def beside(self) -> tuple[str, ...]:
+        return self.kind.telling(Path(self.paths[0])) if self._local else ()
 
-    def height(self) -> int:
-        return int(self.table.select(pl.len()).collect().item())
+    def plan(self, types: Types) -> pl.LazyFrame:
+        return self.kind.plan(self.paths, types)
 
-    def scan(self, columns: Sequence[str], rows: int) -> Iterator[Chunk]:
-        start = self.start
-        tables = self.table.select(columns).collect_batches(chunk_size=rows, maintain_order=True)
-        try:
-            for table in tables:
-                yield Chunk(numbered(start, start + table.height), table)
-                start += table.height
-        except pl.exceptions.PolarsError as error:
-            raise READERS[self.path.suffix.lower()].explain(self.path, error) from None
+    def wider(self, error: Exception, schema: Schema) -> Types:
+        return self.kind.wider(error, schema)
 
-    def split(self, parts: int) -> Sequence[File]:
-        return [
-            File(self.path, self.table.slice(a, b - a), self.start + a)
-            for a, b in bounds(self.height(), parts)
-        ]
+    def check(self, table: pl.DataFrame) -> None:
+        if any(name in table.columns and table[name].null_count() for name in self.beside):
+            for path in self.paths:
+                if path not in self.checked:
+                    self.kind.check_rows(Path(path))
+                    self.checked.add(path)
+
+    def explain(self, error: Exception) -> GentleError:
+        return self.kind.explain(self._guilty(), error)
+
+    @property
+    def _local(self) -> bool:
+        return not any("://" in path for path in self.paths)
+
+    def _guilty(self) -> str:
+        """The first file that cannot be read."""
+        for path in self.paths[:-1]:
+            try:
+                for _ in self.kind.plan([path], {}).collect_batches():
+                    pass
+            except UNREADABLE:
+                return path
+        return self.paths[-1]
 
 
-def read_file(path: str | Path) -> Frame | File:
-    """The rows of a CSV or Parquet file.
+def read_file(place: str | Path) -> Frame | Plan:
+    """The rows of a file, of those that a pattern such as data/*.csv names, or of a folder.
 
-    Raises GentleError for a file that is not there, is empty or cannot be read, in one sentence.
+    Raises GentleError for what is not there, is empty or cannot be read, in one sentence.
     """
-    path = Path(path)
+    path = str(place)
+    if urlsplit(path).scheme == "file":
+        path = unquote(urlsplit(path).path)
+    if "://" in path:
+        return Plan(Files(_kind(path), (path,)), name=_plain(path))
     try:
-        size = _checked_size(path)
-        reader = READERS[path.suffix.lower()]
-        if size > SMALL_FILE:
-            return File(path, reader.scan(path))
-        source = Frame(reader.read(path), path.name)
-    except pl.exceptions.PolarsError as error:
-        raise READERS[path.suffix.lower()].explain(path, error) from None
+        paths = _found(path)
+        kind = _kind_of_all(path, paths)
+        size = sum(_checked_size(each, kind) * _unpacked(each) for each in paths)
+        name = paths[0].name if len(paths) == 1 else path
+        if size <= SMALL:
+            return Frame(_read(kind, paths), name)
+        _check_alike(paths, [_schema(kind, each) for each in paths])
+        return Plan(Files(kind, tuple(map(str, paths))), name=name)
     except OSError as error:
         raise GentleError(f"{path} cannot be read: {error.strerror or error}") from None
-    if source.height() == 0:
-        raise GentleError(f"{path} has columns but no rows: there is nothing to fit")
-    return source
 
 
-def _checked_size(path: Path) -> int:
+def _read(kind: Format, paths: Sequence[Path]) -> pl.DataFrame:
+    """Whole files under each other."""
+    frames = []
+    for path in paths:
+        try:
+            frames.append(kind.read(path))
+        except pl.exceptions.PolarsError as error:
+            raise kind.explain(str(path), error) from None
+    _check_alike(paths, [frame.schema for frame in frames])
+    if not any(frame.height for frame in frames):
+        raise GentleError(f"{paths[0]} has columns but no rows: there is nothing to fit")
+    return together([frame.lazy() for frame in frames]).collect()
+
+
+def _schema(kind: Format, path: Path) -> Schema:
+    try:
+        return kind.plan([str(path)], {}).collect_schema()
+    except pl.exceptions.PolarsError as error:
+        raise kind.explain(str(path), error) from None
+
+
+def _found(path: str) -> list[Path]:
+    """The files that are meant, in order; raises GentleError where there is none."""
+    place = Path(path)
+    if place.is_dir():
+        below = (each for each in sorted(place.rglob("*")) if each.is_file())
+        paths = [each for each in below if not each.name.startswith((".", "_"))]
+        paths = [each for each in paths if _ending(each) in FORMATS]
+        if not paths:
+            raise GentleError(f"{path} is a directory without a file that ends in {_endings()}")
+        return paths
+    if not place.exists() and glob.has_magic(path):
+        paths = [Path(each) for each in sorted(glob.glob(path, recursive=True))]
+        if not paths:
+            raise GentleError(f"no file goes by {path}{_alternatives(place)}")
+        return paths
+    return [place]
+
+
+def _kind_of_all(path: str, paths: Sequence[Path]) -> Format:
+    kinds = {_kind(str(each)) for each in paths}
+    if len(kinds) > 1:
+        endings = sorted({_ending(each) for each in paths})
+        raise GentleError(f"{path} holds files of several kinds, {listed(endings)}: name one kind")
+    return kinds.pop()
+
+
+def _kind(path: str) -> Format:
+    ending = _ending(Path(urlsplit(path).path if "://" in path else path))
+    if ending not in FORMATS:
+        raise GentleError(f"{path} must end in {_endings()}: the ending says how it is read")
+    return FORMATS[ending]
+
+
+def _ending(path: Path) -> str:
+    name = path.name.lower()
+    return next((ending for ending in FORMATS if name.endswith(ending)), path.suffix)
+
+
+def _checked_size(path: Path, kind: Format) -> int:
     """The size of a file in bytes; raises GentleError where there is none that can be read."""
-    if path.is_dir():
-        raise GentleError(f"{path} is a directory: a file is needed, ending in {_endings()}")
     if not path.exists():
         raise GentleError(f"there is no file {path}{_alternatives(path)}")
-    if path.suffix.lower() not in READERS:
-        raise GentleError(f"{path} must end in {_endings()}: the ending says how it is read")
     if not path.is_file():
         raise GentleError(f"{path} is not a file that can be read twice: copy it to one first")
     if (size := path.stat().st_size) == 0:
         raise GentleError(f"{path} is empty: not one byte stands in it")
+    kind.check(path)
     return size
 
 
+def _check_alike(paths: Sequence[Path], schemas: Sequence[Schema]) -> None:
+    """Raises GentleError for files of different columns, or types that are not all numbers."""
+    first = schemas[0]
+    for path, schema in zip(paths, schemas, strict=True):
+        if apart := sorted(set(schema) ^ set(first)):
+            raise GentleError(
+                f"{path} and {paths[0]} have different columns: {listed(apart, most=4)} "
+                f"{'is' if len(apart) == 1 else 'are'} in one of them alone"
+            )
+        for name, dtype in schema.items():
+            if not _join(dtype, first[name]):
+                raise GentleError(
+                    f"column '{name}' holds {first[name]} in {paths[0]} and {dtype} in {path}: "
+                    "one type is needed"
+                )
+
+
+def _join(one: pl.DataType, other: pl.DataType) -> bool:
+    empty = pl.Null in (one, other)
+    return empty or one == other or (one.is_numeric() and other.is_numeric())
+
+
+def _unpacked(path: Path) -> int:
+    return PACKED if path.suffix.lower() in (".gz", ".zst") else 1
+
+
+def _plain(uri: str) -> str:
+    """A URI without a password."""
+    parts = urlsplit(uri)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+
+
 def _endings() -> str:
-    return " or ".join(READERS)
+    return listed(FORMATS, last="or")
 
 
 def _alternatives(path: Path) -> str:
     """What else stands beside a file that is missing."""
     if not path.parent.is_dir():
         return f": there is no directory {path.parent} either"
-    there = sorted(p.name for p in path.parent.iterdir() if p.suffix.lower() in READERS)
+    there = sorted(p.name for p in path.parent.iterdir() if _ending(p) in FORMATS)
     return f": beside it are {listed(there, most=4)}" if there else ""

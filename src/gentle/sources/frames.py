@@ -20,6 +20,7 @@ class Frame:
     start: int = 0  # where the first row stands in the whole
     seeks: ClassVar[bool] = True
     sparse: ClassVar[bool] = False
+    replayable: ClassVar[bool] = True
 
     def schema(self) -> Schema:
         return self.frame.schema

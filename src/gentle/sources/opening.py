@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import polars as pl
 from scipy.sparse import csc_array, csc_matrix, csr_array, csr_matrix, issparse
+from torch.utils.data import DataLoader, Dataset
 
 from gentle.batch import Labels
-from gentle.errors import GentleError
+from gentle.errors import GentleError, listed
 from gentle.sources.arrays import Arrays, Numbers
+from gentle.sources.batches import Again, Batches, Once
 from gentle.sources.files import read_file
 from gentle.sources.frames import Frame
+from gentle.sources.plan import Given, Plan
 from gentle.sources.source import Source
+from gentle.sources.sql import Query, is_database, query
+
+SOURCES = (Arrays, Batches, Frame, Plan, Query)
+LOADED_ROWS = 4_096  # of a dataset of torch at a time
 
 
 def open_source(data: Any, names: Sequence[str] | None = None) -> Source:
@@ -25,23 +33,73 @@ def open_source(data: Any, names: Sequence[str] | None = None) -> Source:
     Raises GentleError for anything else, and says what would do.
     """
     if isinstance(data, str | os.PathLike):
-        return read_file(os.fspath(data))
+        path = os.fspath(data)
+        return query(path) if is_database(path) else read_file(path)
+    if isinstance(data, SOURCES):
+        return data
+    if isinstance(data, pl.LazyFrame):
+        return Plan(Given(data))
+    if (pieces := _pieces(data)) is not None:
+        return Batches(pieces, partial(_open_piece, names=names))
+    return _open_whole(data, names)
+
+
+def _open_whole(data: Any, names: Sequence[str] | None) -> Source:
+    """A source for what is in memory."""
     if isinstance(data, tuple) and len(data) == 2:
         return _pair(*data, names)
+    if isinstance(data, Mapping):
+        return Frame(_of_columns(data))
     if _is_frame(data):
         return Frame(_frame(data))
     if hasattr(data, "__array__") or is_sparse_matrix(data):
         x = _matrix(data)
         return Arrays(x, _names(x, names))
     raise GentleError(
-        "data must be a frame, the path of a .csv or .parquet file, or a pair (X, y) of arrays: "
+        "data must be a frame, the path of a file, a pair (X, y) of arrays, or batches of such: "
         f"this is {type(data).__name__}"
     )
 
 
-def pair_targets(data: Any) -> tuple[str, ...]:
-    """The names of y where the data are a pair (X, y)."""
-    return tuple(_targets(data[1])) if isinstance(data, tuple) and len(data) == 2 else ()
+def _open_piece(piece: Any, names: Sequence[str] | None) -> Source:
+    """A source for a batch; a loader of torch gives a pair as a list."""
+    return _open_whole(tuple(piece) if isinstance(piece, list) else piece, names)
+
+
+def _pieces(data: Any) -> Once | Again | None:
+    """The batches of what hands out some: a function, an iterator, a list, a loader or a dataset."""
+    if hasattr(data, "read_next_batch"):  # a reader of Arrow, which is a stream and no table
+        return Once(iter(data))
+    whole = hasattr(data, "__array__") or _is_frame(data) or is_sparse_matrix(data)
+    if whole or isinstance(data, tuple | Mapping):
+        return None
+    if callable(data):
+        return Again(data)
+    if isinstance(data, Iterator):
+        return Once(data)
+    if isinstance(data, Dataset):
+        return Again(partial(DataLoader, data, batch_size=LOADED_ROWS))
+    if isinstance(data, Iterable):
+        return Again(partial(iter, data))
+    return None
+
+
+def _of_columns(data: Mapping[str, Any]) -> pl.DataFrame:
+    """A frame of columns by name, such as arrays, tensors or lists."""
+    columns = {str(name): _array(column) for name, column in data.items()}
+    lengths = {name: len(column) for name, column in columns.items() if column.ndim == 1}
+    if len(lengths) < len(columns) or len(set(lengths.values())) > 1:
+        shapes = listed(f"{name}: {column.shape}" for name, column in columns.items())
+        raise GentleError(f"columns by name need one length, one number a row, and are {shapes}")
+    return pl.DataFrame(_series(columns))
+
+
+def pair_targets(data: Any, source: Source | None = None) -> tuple[str, ...]:
+    """The names of y where the data are a pair (X, y), or batches of such."""
+    if isinstance(data, tuple) and len(data) == 2:
+        return tuple(_targets(data[1]))
+    first = source.first if isinstance(source, Batches) else None
+    return tuple(first.other) if isinstance(first, Arrays) else ()
 
 
 def with_columns(source: Source, columns: dict[str, Any], *, labels: bool = False) -> Source:
@@ -62,8 +120,8 @@ def with_columns(source: Source, columns: dict[str, Any], *, labels: bool = Fals
     if isinstance(source, Frame):
         return Frame(source.frame.with_columns(**_series(arrays)), source.name)
     raise GentleError(
-        f"{source.name} is too large for memory, so {' and '.join(columns)} must be the name of "
-        "one of its columns: an array beside it cannot be read in step"
+        f"{source.name} is read piece by piece, so {' and '.join(columns)} must be the name of one of its "
+        "columns: an array beside it cannot be read in step"
     )
 
 
@@ -119,7 +177,8 @@ def _labels(data: Any) -> Labels:
 
 
 def _is_frame(data: Any) -> bool:
-    return isinstance(data, pl.DataFrame) or hasattr(data, "__arrow_c_stream__")
+    arrow = hasattr(data, "__arrow_c_stream__") or hasattr(data, "__arrow_c_array__")
+    return isinstance(data, pl.DataFrame) or arrow
 
 
 def _frame(data: Any) -> pl.DataFrame:

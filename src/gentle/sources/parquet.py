@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
 
 import polars as pl
 
 from gentle.errors import GentleError
-
-SEEKS = True  # a file knows where its groups of rows stand
-
-
-def read(path: Path) -> pl.DataFrame:
-    """The whole file as a frame."""
-    return scan(path).collect()
+from gentle.sources.format import Format, first_line, together
+from gentle.sources.plan import Types
 
 
-def scan(path: Path) -> pl.LazyFrame:
-    """The file as a plan, for one that is read in pieces."""
-    return pl.scan_parquet(path, glob=False)
+class Parquet(Format):
+    """A file knows where its groups of rows stand; folders such as year=2020 are a column."""
 
+    endings = (".parquet", ".pq")
+    seeks = True
 
-def explain(path: Path, error: Exception) -> GentleError:
-    """What polars could not read, in one sentence."""
-    reason = str(error).splitlines()[0].removeprefix("parquet: ")
-    return GentleError(f"{path} is not a complete Parquet file ({reason}): write or fetch it again")
+    def plan(self, paths: Sequence[str], types: Types) -> pl.LazyFrame:  # noqa: ARG002
+        return together(
+            [pl.scan_parquet(path, glob=False, hive_partitioning="=" in path) for path in paths]
+        )
+
+    def explain(self, path: str, error: Exception) -> GentleError:
+        reason = first_line(error).removeprefix("parquet: ")
+        return GentleError(
+            f"{path} is not a complete Parquet file ({reason}): write or fetch it again"
+        )

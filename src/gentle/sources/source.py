@@ -33,7 +33,7 @@ class Chunk(NamedTuple):
 
 
 class Source(Protocol):
-    """Rows with names, read in order as often as asked."""
+    """Rows with names, read in order as often as asked, or once."""
 
     @property
     def name(self) -> str:
@@ -42,6 +42,10 @@ class Source(Protocol):
     @property
     def start(self) -> int:
         """Where its first row stands in the whole, from 0: a part knows its place."""
+
+    @property
+    def replayable(self) -> bool:
+        """Whether the rows can be read again."""
 
     @property
     def seeks(self) -> bool:

@@ -29,6 +29,10 @@ class Subset:
         return self.source.start
 
     @property
+    def replayable(self) -> bool:
+        return self.source.replayable
+
+    @property
     def seeks(self) -> bool:
         return self.source.seeks
 
