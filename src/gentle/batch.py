@@ -21,7 +21,7 @@ INTERCEPT = "Intercept"  # what the constant is called, here and in formulas
 BATCH_NUMBERS = 2**20  # float64 numbers in a batch: 8 MiB, enough that threads are worth starting
 LEAST_ROWS = 4096  # in a batch as wide as that or wider: a factor of few rows costs as one of many
 DEVICE_NUMBERS = 2**25  # in a block on another device, where each step costs a launch
-BLOCK_NUMBERS = 2**17  # in a block that is gone over several times: it stays in a core's cache
+BLOCK_NUMBERS = 2**18  # in a block that is gone over several times: it stays in a core's cache
 
 
 def rows_per_batch(columns: int) -> int:

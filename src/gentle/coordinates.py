@@ -22,7 +22,9 @@ from torch import Tensor
 from gentle.batch import Batch, Floats, Integers, scratch
 from gentle.sparse import is_sparse, unwrapped
 
-NEAR = 2**10  # spreads from zero to a mean: sums that are centred afterwards lose three digits there
+NEAR = (
+    2**10
+)  # spreads from zero to a mean: sums that are centred afterwards lose three digits there
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,9 +222,7 @@ class Seen:
     def written_out(self) -> Floats:
         """[1 u] itself, (n, q)."""
         at = self.coordinates
-        rows = np.asarray(
-            self.rows.toarray() if isinstance(self.rows, csr_array) else self.rows
-        )
+        rows = np.asarray(self.rows.toarray() if isinstance(self.rows, csr_array) else self.rows)
         u = (rows if self.centred else rows - at.centre) / at.scale
         return np.hstack([np.ones((len(u), int(at.intercept))), u])
 

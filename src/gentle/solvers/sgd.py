@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from gentle.batch import BLOCK_NUMBERS, Floats
+from gentle.batch import Floats
 from gentle.coordinates import Seen
 from gentle.problem import Streamed
 from gentle.sketch import stable_step
@@ -22,6 +22,7 @@ from gentle.solvers.line import Stand
 from gentle.solvers.state import Stall, State
 
 LEAST_ROWS = 256  # in a minibatch
+MOST_NUMBERS = 2**17  # and at most, unless rows are as long
 STEPS = 500  # of a pass, where that leaves minibatches that fit a core's cache
 LEAST_STEPS = 8  # of a pass
 LOOKS = 4  # states that a stochastic pass yields on its way
@@ -86,7 +87,7 @@ class SGD:
 def _minibatch(n_rows: float, q: int) -> int:
     """How many rows: so many that a step along P^-1 g is a long one, and that steps are not too many."""
     least = max(LEAST_ROWS, min(2 * q, n_rows / LEAST_STEPS))
-    return int(max(least, min(n_rows / STEPS, BLOCK_NUMBERS / q)))
+    return int(max(least, min(n_rows / STEPS, MOST_NUMBERS / q)))
 
 
 def _bounded(step: float, gradient: Floats, direction: Floats, seen: Seen) -> float:

@@ -1,0 +1,130 @@
+"""A polars plan: rows that are read anew in every pass, in constant memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import ClassVar, Protocol
+
+import polars as pl
+
+from gentle.errors import GentleError
+from gentle.sources.source import Chunk, Schema, bounds, numbered
+
+Types = Mapping[str, pl.DataType]
+UNREADABLE = (pl.exceptions.PolarsError, OSError)
+
+
+class Reader(Protocol):
+    """What is particular to where a plan reads from."""
+
+    @property
+    def seeks(self) -> bool:
+        """Whether a slice can be read without reading what stands before it."""
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """Columns that are read along, for `check`."""
+
+    def plan(self, types: Types) -> pl.LazyFrame:
+        """The rows, some columns of them taken to be of these types."""
+
+    def wider(self, error: Exception, schema: Schema) -> Types:
+        """The types with which the rows may be read after this error; none where that is no help."""
+
+    def check(self, table: pl.DataFrame) -> None:
+        """Raises GentleError for rows that polars has mended in silence."""
+
+    def explain(self, error: Exception) -> GentleError:
+        """What polars could not read, in one sentence."""
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """A plan as a user hands it over."""
+
+    table: pl.LazyFrame
+    seeks: ClassVar[bool] = False
+    beside: ClassVar[tuple[str, ...]] = ()
+
+    def plan(self, types: Types) -> pl.LazyFrame:  # noqa: ARG002
+        return self.table
+
+    def wider(self, error: Exception, schema: Schema) -> Types:  # noqa: ARG002
+        return {}
+
+    def check(self, table: pl.DataFrame) -> None:
+        """A user's plan is as it is."""
+
+    def explain(self, error: Exception) -> GentleError:
+        return GentleError(f"the LazyFrame cannot be collected: {str(error).splitlines()[0]}")
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A plan that is collected batch by batch, only the columns that are asked for.
+
+    Types that were guessed from the first rows and do not hold for later ones are widened on the way.
+    """
+
+    reader: Reader
+    name: str = "the LazyFrame"
+    start: int = 0  # where the first row stands in the whole
+    stop: int | None = None  # and the one after the last
+    types: dict[str, pl.DataType] = field(default_factory=dict)  # widened so far
+    sparse: ClassVar[bool] = False
+    replayable: ClassVar[bool] = True
+
+    @property
+    def seeks(self) -> bool:
+        return self.reader.seeks
+
+    def schema(self) -> Schema:
+        try:
+            return self._from(0).collect_schema()
+        except UNREADABLE as error:
+            raise self.reader.explain(error) from None
+
+    def height(self) -> int:
+        return self._height
+
+    def scan(self, columns: Sequence[str], rows: int) -> Iterator[Chunk]:
+        at = self.start
+        own = list(columns)
+        also = [name for name in self.reader.beside if name not in own]
+        while True:
+            plan = self._from(at).select(own + also)
+            try:
+                for table in plan.collect_batches(chunk_size=rows, maintain_order=True):
+                    self.reader.check(table)
+                    for piece in table.select(own).iter_slices(rows):
+                        yield Chunk(numbered(at, at + piece.height), piece)
+                        at += piece.height
+                return
+            except UNREADABLE as error:
+                if not (wider := self.reader.wider(error, self.schema())):
+                    raise self.reader.explain(error) from None
+                self.types.update(wider)
+
+    def split(self, parts: int) -> Sequence[Plan]:
+        return [
+            replace(self, start=self.start + a, stop=self.start + b)
+            for a, b in bounds(self.height(), parts)
+        ]
+
+    @cached_property
+    def _height(self) -> int:
+        if self.stop is not None:
+            return self.stop - self.start
+        try:
+            return int(self._from(self.start).select(pl.len()).collect(engine="streaming").item())
+        except UNREADABLE as error:
+            raise self.reader.explain(error) from None
+
+    def _from(self, row: int) -> pl.LazyFrame:
+        """The rows from one on, up to the end of this part."""
+        plan = self.reader.plan(self.types)
+        if self.stop is not None:
+            return plan.slice(row, self.stop - row)
+        return plan.slice(row) if row else plan
