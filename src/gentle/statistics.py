@@ -244,7 +244,7 @@ class Moments:
     def _products(self, x: Floats, y: Floats, mass: Floats | None) -> Floats:
         """[z 1]'[z 1] of rows, shifted, in units and weighted, (p + k + 1, p + k + 1)."""
         p, q = x.shape[1], len(self.shift)
-        z = scratch(len(x), q + 1)
+        z = _room(x, q + 1)
         with np.errstate(over="ignore"):
             np.subtract(x, self.shift[:p], out=z[:, :p])
             np.subtract(y, self.shift[p:], out=z[:, p:q])
@@ -336,6 +336,13 @@ class Spread:
             first=start.first + first,
             second=start.second + second,
         )
+
+
+def _room(x: Floats, columns: int) -> Floats:
+    """Memory for as many rows as x has, which lie in it as they lie in x."""
+    if abs(x.strides[0]) < abs(x.strides[1]):
+        return scratch(columns, len(x)).T
+    return scratch(len(x), columns)
 
 
 def _spread_around(batch: Batch, mass: Floats | None) -> Spread:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import csv
 import gzip
 import re
+import zlib
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import islice
 from pathlib import Path
+from typing import IO, cast
 
 import polars as pl
 
@@ -17,8 +21,13 @@ from gentle.sources.source import Schema, is_number
 
 MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL"]  # texts that stand for a missing value
 GUESSED_ROWS = 100_000  # from which types are guessed, where a file is not read whole
+HEAD_ROWS = 100  # that show numbers between spaces
+GZIP, ZSTANDARD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"  # the first bytes of packed files
+HEAD_BYTES = 2**16  # of a file, in which its first line ends
 _UNFIT = re.compile(
-    r"could not parse `(.*)` as dtype `[iu]\d+` at column '(.*)' \(column", re.DOTALL
+    r"could not parse `(?P<text>.*)` as dtype `(?P<type>\w+)` at column '(?P<name>.*)' \(column"
+    r"|conversion from `str` to `(?P<to>\w+)` failed in column '(?P<cast>.*)' for",
+    re.DOTALL,
 )
 
 
@@ -28,6 +37,7 @@ class Csv(Format):
     endings = (".csv", ".csv.gz", ".csv.zst")
 
     def check(self, path: Path) -> None:
+        _check_bytes(path)
         names = _header(path)
         if names and all(is_number(name) for name in names):
             raise GentleError(
@@ -48,6 +58,8 @@ class Csv(Format):
             raise GentleError(
                 f"{path} names more than one column {listed(twice)}: rename all but one"
             )
+        if not any(line.strip() for line in islice(_lines(path), 1, None)):
+            raise GentleError(f"{path} has columns but no rows: there is nothing to fit")
 
     def read(self, path: Path) -> pl.DataFrame:
         frame = pl.read_csv(
@@ -56,24 +68,13 @@ class Csv(Format):
         if frame.to_series(frame.width - 1).null_count():  # a short row ends in nulls
             self.check_rows(path)
             frame = frame[: frame.height - _blank_end(path)]
+        frame.columns = _header(path)
         return frame.with_columns(
             _as_numbers(column) for column in frame if column.dtype == pl.String
         )
 
     def plan(self, paths: Sequence[str], types: Types) -> pl.LazyFrame:
-        return together(
-            [
-                pl.scan_csv(
-                    path,
-                    infer_schema_length=GUESSED_ROWS,
-                    null_values=MISSING,
-                    try_parse_dates=True,
-                    schema_overrides=dict(types),
-                    glob=False,
-                )
-                for path in paths
-            ]
-        )
+        return together([_plan(path, types) for path in paths])
 
     def telling(self, path: Path) -> tuple[str, ...]:
         return tuple(_header(path)[-1:])
@@ -91,9 +92,9 @@ class Csv(Format):
 
     def wider(self, error: Exception, schema: Schema) -> Types:
         found = _UNFIT.search(str(error))
-        if found is None or found[2] not in schema:
+        if not found or found["name"] not in schema or found["type"][0] not in "iu":
             return {}
-        return {found[2]: pl.Float64() if is_number(found[1]) else pl.String()}
+        return {found["name"]: pl.Float64()} if is_number(found["text"]) else {}
 
     def explain(self, path: str, error: Exception) -> GentleError:
         if "://" in path:
@@ -104,7 +105,83 @@ class Csv(Format):
             self.check_rows(Path(path))
         except GentleError as ragged:
             return ragged
+        if (found := _UNFIT.search(str(error))) and (word := _first_word(path, found)):
+            return word
         return GentleError(f"{path} cannot be read as CSV: {first_line(error)}")
+
+
+def _plan(path: str, types: Types) -> pl.LazyFrame:
+    """The rows of one file, its names as they stand between quotes and its numbers without spaces."""
+    plan = pl.scan_csv(
+        path,
+        infer_schema_length=GUESSED_ROWS,
+        null_values=MISSING,
+        try_parse_dates=True,
+        schema_overrides=dict(types),
+        glob=False,
+    )
+    if "://" in path:
+        return plan
+    head = _head(path, Path(path).stat().st_mtime_ns)
+    spaced = [name for name, column in _numbers_in(head) if column.dtype == pl.Float64]
+    names = dict(zip(plan.collect_schema(), head.columns, strict=True))
+    return plan.rename({own: name for own, name in names.items() if own != name}).with_columns(
+        pl.col(name).str.strip_chars().cast(pl.Float64) for name in spaced
+    )
+
+
+@lru_cache(maxsize=256)
+def _head(path: str, changed: int) -> pl.DataFrame:  # noqa: ARG001  # a file that changed is another
+    """The first rows, each column by its name."""
+    head = pl.scan_csv(
+        path, infer_schema_length=HEAD_ROWS, null_values=MISSING, try_parse_dates=True, glob=False
+    )
+    frame = head.head(HEAD_ROWS).collect()
+    frame.columns = _header(Path(path))
+    return frame
+
+
+def _numbers_in(frame: pl.DataFrame) -> Iterator[tuple[str, pl.Series]]:
+    return ((column.name, _as_numbers(column)) for column in frame if column.dtype == pl.String)
+
+
+def _first_word(path: str, unfit: re.Match[str]) -> GentleError | None:
+    """Where the first text stands in a column of numbers."""
+    name = unfit["name"] or unfit["cast"]
+    texts = pl.scan_csv(path, infer_schema=False, null_values=MISSING, glob=False).select(name)
+    number = pl.col(name).str.strip_chars().cast(pl.Float64, strict=False)
+    words = texts.with_row_index("row").filter(number.is_null() & pl.col(name).is_not_null())
+    found = words.head(1).collect()
+    if not found.height:
+        return None
+    return GentleError(
+        f"column '{name}' of {path} must be numbers, but holds '{found[name][0]}' in row "
+        f"{found['row'][0] + 1:,}"
+    )
+
+
+def _check_bytes(path: Path) -> None:
+    """Raises GentleError for a first line that is no line of text."""
+    try:
+        with _opened(path) as file:
+            head = file.read(HEAD_BYTES)
+    except (EOFError, zlib.error):
+        raise GentleError(f"{path} is packed and cut short: write or fetch it again") from None
+    if head.startswith(ZSTANDARD):
+        return
+    line = head.partition(b"\n")[0]
+    if b"\0" in line or line.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise GentleError(
+            f"{path} must be UTF-8, and has a NUL in its first line: save it as UTF-8"
+        )
+    if b"\r" in head and b"\n" not in head:
+        raise GentleError(
+            f"{path} ends its lines with carriage returns alone: save it with newlines"
+        )
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        raise GentleError(f"{path} must be UTF-8, and {_first_not_utf8(path)}") from None
 
 
 def _header(path: Path) -> list[str]:
@@ -132,8 +209,15 @@ def _blank_end(path: Path) -> int:
     return blank
 
 
+def _opened(path: Path) -> IO[bytes]:
+    """The bytes of a file, unpacked where its first ones say that they are packed by gzip."""
+    with open(path, "rb") as file:
+        packed = file.read(len(GZIP)) == GZIP
+    return cast("IO[bytes]", gzip.open(path)) if packed else open(path, "rb")
+
+
 def _first_not_utf8(path: Path) -> str:
-    with gzip.open(path) if path.suffix.lower() == ".gz" else open(path, "rb") as lines:
+    with _opened(path) as lines:
         for number, line in enumerate(lines, 1):
             try:
                 line.decode()

@@ -1,0 +1,325 @@
+"""Hostile files: each gives the right answer or one sentence, read whole and in pieces alike."""
+
+import datetime as dt
+import decimal
+import gzip
+import os
+import re
+import sqlite3
+import warnings
+
+import numpy as np
+import polars as pl
+import pytest
+
+import gentle
+from gentle.errors import GentleError
+from gentle.sources import files
+
+RIGHT = {"Intercept": 1.0, "x": 2.0}
+X = [0.0, 1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 21.0]
+LINES = [f"{x},{1 + 2 * x}" for x in X]
+FRAME = pl.DataFrame({"x": X, "y": [1 + 2 * x for x in X]})
+EXTRA = {"u": [1.0, -1.0, 0.5, 0.0, 0.0, 2.0, 1.0, 3.0]}
+
+
+def text(*lines, head="x,y", end="\n", after="\n"):
+    return (end.join([head, *lines]) + after).encode()
+
+
+def with_line(line, at=3):
+    return text(*LINES[:at], line, *LINES[at:])
+
+
+def column(values, name="u"):
+    """The rows with one more column, written as text."""
+    rows = (f"{line},{value}" for line, value in zip(LINES, values, strict=True))
+    return text(*rows, head=f"x,y,{name}")
+
+
+def packed(data, *, cut=0):
+    whole = gzip.compress(data)
+    return whole[: len(whole) - cut] if cut else whole
+
+
+RANDOM = np.random.default_rng(0).bytes(5_000)
+
+# name -> (ending, bytes, what comes: a right answer, or a part of the sentence)
+CSV = {
+    "plain": (".csv", text(*LINES), RIGHT),
+    "a short row": (".csv", with_line("4"), "row 4 .line 5. has 1 field"),
+    "a long row": (".csv", with_line("4,9,1"), "row 4 .line 5. has 3 fields"),
+    "a word among numbers": (".csv", with_line("four,9"), "'four' in row 4"),
+    "a word in the target": (".csv", with_line("4,nine"), "'nine' in row 4"),
+    "latin-1 in a row": (".csv", with_line("4,9é").decode().encode("latin-1"), "UTF-8.*line 5"),
+    "latin-1 in the header": (".csv", text(*LINES, head="café,y").decode().encode("latin-1"), "UTF-8"),
+    "utf-16": (".csv", text(*LINES).decode().encode("utf-16"), "UTF-8|cannot be read|NUL"),
+    "nul in a number": (".csv", with_line("4\0,9"), "row 4|NUL|cannot be read"),
+    "nul in the header": (".csv", text(*LINES, head="x\0,y"), "NUL|no column"),
+    "a byte order mark": (".csv", b"\xef\xbb\xbf" + text(*LINES), RIGHT),
+    "carriage returns and newlines": (".csv", text(*LINES, end="\r\n", after="\r\n"), RIGHT),
+    "carriage returns alone": (".csv", text(*LINES, end="\r", after="\r"), "carriage returns alone"),
+    "no newline at the end": (".csv", text(*LINES, after=""), RIGHT),
+    "blank lines at the end": (".csv", text(*LINES, after="\n\n\n"), RIGHT),
+    "a blank line": (".csv", with_line(""), RIGHT),
+    "spaces around numbers": (".csv", text(*(line.replace(",", " , ") for line in LINES)), RIGHT),
+    "quoted numbers": (".csv", text(*(f'"{x}","{1 + 2 * x}"' for x in X)), RIGHT),
+    "quoted newlines": (".csv", column(['"a\nb"', '"c"'] * 4), RIGHT),
+    "quoted commas": (".csv", column(['"a,b"', "c"] * 4), RIGHT),
+    "an open quote": (".csv", with_line('"4,9'), "cannot be read|row 4|field|quote"),
+    "names twice": (".csv", text(*LINES, head="y,y"), "more than one column 'y'"),
+    "an empty name": (".csv", column([1] * 8, name=""), "no name for column '3'"),
+    "no names": (".csv", text(*LINES, head="0.5,2"), "first line with the names"),
+    "a name with spaces": (".csv", column(EXTRA["u"], name="my u"), RIGHT),
+    "a name with quotes": (".csv", column(EXTRA["u"], name='"my ""u"""'), RIGHT),
+    "a name with a newline": (".csv", column(EXTRA["u"], name='"my\nu"'), RIGHT),
+    "a name with operators": (".csv", column(EXTRA["u"], name="x*2 + I(y) ~ 1"), RIGHT),
+    "a name with brackets": (".csv", column(EXTRA["u"], name="u[T.a]"), RIGHT),
+    "semicolons": (".csv", text(*LINES).replace(b",", b";"), "separates its columns with ';'"),
+    "tabs": (".csv", text(*LINES).replace(b",", b"\t"), "separates its columns with"),
+    "1e308": (".csv", column([1e308, -1e308, 0, 1, 2, 3, 4, 5]), "1e\\+?140|beyond|too large"),
+    "5e-324": (".csv", column([5e-324, 0, 0, 0, 5e-324, 0, 0, 0]), "squares are beyond float64"),
+    "beyond float64": (".csv", column(["1e400", *range(7)]), "infinite in row 1"),
+    "whole numbers beyond 2^53": (".csv", column([2**53 + at for at in range(8)]), RIGHT),
+    "whole numbers beyond 2^64": (".csv", column([2**70 + 2**30 * at * at for at in range(8)]), RIGHT),
+    "infinity": (".csv", with_line("inf,9"), "infinite in row 4"),
+    "minus infinity": (".csv", with_line("4,-inf"), "infinite in row 4"),
+    "missing values": (".csv", text(*LINES, "NA,3", "nan,4", ",5", "6,"), RIGHT),
+    "truths": (".csv", column(["true", "false"] * 4), RIGHT),
+    "dates": (".csv", column([f"2020-01-0{at + 1}" for at in range(8)]), "dates or times"),
+    "times with zones": (".csv", column([f"2020-01-01T0{at}:00:00Z" for at in range(8)]), "dates or times"),
+    "an empty column": (".csv", column([""] * 8), "is empty: every value is missing|8 with a missing 'u'"),
+    "comma decimals": (".csv", text(*(f'"{x:.0f},5","{2 + 2 * x:.0f},0"' for x in X)), "must be numbers"),
+    "thousands": (".csv", text(*(f'{x},"1,00{at}"' for at, x in enumerate(X))), "must be numbers"),
+    "percent": (".csv", text(*(f"{x},{1 + 2 * x}%" for x in X)), "must be numbers"),
+    "hexadecimal": (".csv", text(*(f"{x},0x1{at}" for at, x in enumerate(X))), "must be numbers"),
+    "a long field": (".csv", column(["a" * 1_000_000, "b"] * 4), RIGHT),
+    "no rows": (".csv", text(), "no rows|0 were read"),
+    "one row": (".csv", text(LINES[0]), {"Intercept": 1.0}),
+    "two rows": (".csv", text(*LINES[:2]), RIGHT),
+    "no bytes": (".csv", b"", "is empty"),
+    "one newline": (".csv", b"\n", "name|no column|empty"),
+    "random bytes": (".csv", RANDOM, "."),
+    "packed": (".csv.gz", packed(text(*LINES)), RIGHT),
+    "packed and cut": (".csv.gz", packed(text(*LINES), cut=12), "cannot be read|complete|gzip|corrupt"),
+    "not packed": (".csv.gz", text(*LINES), RIGHT),
+    "a Parquet file in disguise": (".csv", b"PAR1" + RANDOM + b"PAR1", "."),
+    "of no known ending": (".txt", text(*LINES), "must end in"),
+    "a CSV as Parquet": (".parquet", text(*LINES), "not a complete Parquet file"),
+    "a CSV as Arrow": (".arrow", text(*LINES), "not a complete Arrow file"),
+    "a CSV as NDJSON": (".ndjson", text(*LINES), "JSON object in every line"),
+    "a list as NDJSON": (".ndjson", b'[{"x": 1, "y": 2}]\n', "JSON object|cannot be read"),
+    "a broken line of NDJSON": (".ndjson", FRAME.write_ndjson().encode() + b'{"x": 1, "y"\n', "line 9"),
+    "NDJSON without a key": (".ndjson", FRAME.write_ndjson().encode() + b'{"x": 1}\n', RIGHT),
+    "NDJSON of late fractions": (".ndjson", b'{"x":0,"y":1}\n{"x":1,"y":3}\n{"x":2.5,"y":6.0}\n', RIGHT),
+}  # fmt: skip
+
+
+def frame(**columns):
+    return FRAME.with_columns(**{name: pl.Series(values) for name, values in columns.items()})
+
+
+ZONED = [dt.datetime(2020, 1, day + 1, tzinfo=dt.UTC) for day in range(8)]
+TYPED = {
+    "decimals": (frame(u=[decimal.Decimal(f"{u:.2f}") for u in EXTRA["u"]]), RIGHT),
+    "bytes as numbers": (FRAME.with_columns(pl.col("x").cast(pl.UInt8)), RIGHT),
+    "float32": (FRAME.cast(pl.Float32), RIGHT),
+    "categories": (frame(u=["a", "b"] * 4).with_columns(pl.col("u").cast(pl.Categorical)), RIGHT),
+    "enums": (frame(u=["a", "b"] * 4).with_columns(pl.col("u").cast(pl.Enum(["b", "a"]))), RIGHT),
+    "whole numbers beyond 2^53": (frame(u=[2**53 + at for at in range(8)]), RIGHT),
+    "zones": (frame(u=ZONED), "dates or times"),
+    "durations": (frame(u=[dt.timedelta(days=at) for at in range(8)]), "dates or times"),
+    "lists": (frame(u=[[1.0]] * 8), "holds List"),
+    "structures": (frame(u=[{"a": 1}] * 8), "holds Struct"),
+    "binary": (frame(u=[b"a"] * 8), "holds Binary"),
+    "nulls": (
+        FRAME.with_columns(u=pl.lit(None)),
+        "is empty: every value is missing|8 with a missing 'u'",
+    ),
+    "no rows": (FRAME.head(0), "no rows|0 were read"),
+    "nan and infinity": (frame(u=[np.nan, np.inf, *EXTRA["u"][:6]]), "infinite in row 2"),
+}
+
+
+def outcome(path, monkeypatch, *, pieces):
+    """Coefficients or the sentence, the file read whole or as if it were large."""
+    if pieces:
+        monkeypatch.setattr(files, "SMALL", 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", gentle.GentleWarning)
+        try:
+            return gentle.fit(path, target="y").coef
+        except GentleError as error:
+            return str(error)
+
+
+def check(found, expected):
+    if isinstance(expected, dict):
+        assert not isinstance(found, str), found
+        for name, value in expected.items():
+            assert found[name] == pytest.approx(value, abs=1e-6)
+    else:
+        assert isinstance(found, str), found
+        assert re.search(expected, found), found
+        assert "\n" not in found.strip()
+        assert len(found) < 500
+
+
+@pytest.mark.parametrize("pieces", [False, True], ids=["whole", "in pieces"])
+@pytest.mark.parametrize("name", CSV)
+def test_text(name, pieces, tmp_path, monkeypatch):
+    ending, data, expected = CSV[name]
+    path = tmp_path / f"t{ending}"
+    path.write_bytes(data)
+    check(outcome(path, monkeypatch, pieces=pieces), expected)
+
+
+@pytest.mark.parametrize("pieces", [False, True], ids=["whole", "in pieces"])
+@pytest.mark.parametrize("ending", [".parquet", ".arrow"])
+@pytest.mark.parametrize("name", TYPED)
+def test_typed(name, ending, pieces, tmp_path, monkeypatch):
+    rows, expected = TYPED[name]
+    path = tmp_path / f"t{ending}"
+    rows.write_parquet(path) if ending == ".parquet" else rows.write_ipc(path)
+    check(outcome(path, monkeypatch, pieces=pieces), expected)
+
+
+@pytest.mark.parametrize("pieces", [False, True], ids=["whole", "in pieces"])
+@pytest.mark.parametrize("ending", [".parquet", ".arrow"])
+@pytest.mark.parametrize("left", [0.1, 0.5, 0.9, 0.99])
+def test_cut_short(ending, left, pieces, tmp_path, monkeypatch):
+    path = tmp_path / f"t{ending}"
+    FRAME.write_parquet(path) if ending == ".parquet" else FRAME.write_ipc(path)
+    path.write_bytes(path.read_bytes()[: int(left * path.stat().st_size)])
+    check(outcome(path, monkeypatch, pieces=pieces), "is not a complete")
+
+
+def test_a_pipe_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "t.csv")
+    with pytest.raises(GentleError, match="not a file that can be read twice"):
+        gentle.fit(tmp_path / "t.csv", target="y")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_without_permission_is_refused(tmp_path):
+    (tmp_path / "t.csv").write_bytes(text(*LINES))
+    (tmp_path / "t.csv").chmod(0)
+    with pytest.raises(GentleError, match="Permission denied"):
+        gentle.fit(tmp_path / "t.csv", target="y")
+
+
+def test_what_is_not_there_is_refused_with_its_neighbours(tmp_path):
+    FRAME.write_csv(tmp_path / "sales.csv")
+    with pytest.raises(GentleError, match=r"there is no file .*beside it are 'sales.csv'"):
+        gentle.fit(tmp_path / "sale.csv", target="y")
+    with pytest.raises(GentleError, match="there is no directory"):
+        gentle.fit(tmp_path / "deep" / "sale.csv", target="y")
+    with pytest.raises(GentleError, match="no file goes by"):
+        gentle.fit(tmp_path / "*.parquet", target="y")
+
+
+def test_a_folder_must_hold_tables_of_one_kind_and_shape(tmp_path):
+    with pytest.raises(GentleError, match="directory without a file"):
+        gentle.fit(tmp_path, target="y")
+    FRAME.write_csv(tmp_path / "a.csv")
+    FRAME.write_parquet(tmp_path / "b.parquet")
+    with pytest.raises(GentleError, match=r"several kinds, '.csv' and '.parquet'"):
+        gentle.fit(tmp_path, target="y")
+    (tmp_path / "b.parquet").unlink()
+    FRAME.rename({"x": "z"}).write_csv(tmp_path / "b.csv")
+    with pytest.raises(GentleError, match="different columns: 'x' and 'z'"):
+        gentle.fit(tmp_path, target="y")
+    FRAME.with_columns(x=pl.lit("word")).write_csv(tmp_path / "b.csv")
+    with pytest.raises(GentleError, match=r"column 'x' holds Float64 in .* and String in"):
+        gentle.fit(tmp_path, target="y")
+
+
+def test_folders_named_by_a_value_are_a_column(tmp_path):
+    for at, part in enumerate(FRAME.iter_slices(4)):
+        (tmp_path / f"u={at}").mkdir()
+        part.write_parquet(tmp_path / f"u={at}" / "t.parquet")
+    assert "u" in gentle.fit(tmp_path, target="y").names
+
+
+@pytest.mark.parametrize("pieces", [False, True], ids=["whole", "in pieces"])
+def test_types_that_were_guessed_too_narrow_are_widened(pieces, tmp_path, monkeypatch):
+    """Whole numbers for longer than types are guessed from, then a fraction; and a word."""
+    n = 120_000
+    x = np.arange(n) % 1_000
+    lines = [f"{a},{1 + 2 * a}" for a in x]
+    path = tmp_path / "t.csv"
+    path.write_bytes(text(*lines, "0.5,2"))
+    check(outcome(path, monkeypatch, pieces=pieces), RIGHT)
+    path.write_bytes(text(*lines, "0.5,2", "word,2"))
+    check(outcome(path, monkeypatch, pieces=pieces), f"'word' in row {n + 2:,}")
+
+
+def database(path, rows, columns="x, y", name="t"):
+    with sqlite3.connect(path) as connection:
+        name = name.replace('"', '""')
+        connection.execute(f'CREATE TABLE "{name}" ({columns})')
+        marks = ", ".join("?" * len(rows[0]))
+        connection.executemany(f'INSERT INTO "{name}" VALUES ({marks})', rows)
+    connection.close()
+    return f"sqlite:///{path}"
+
+
+SQL = {
+    "plain": ([(x, 1 + 2 * x) for x in X], RIGHT),
+    "whole numbers and fractions": ([(0, 1), (1, 3), (2.5, 6)], RIGHT),
+    "a null": ([(0, 1), (1, 3), (2, 5), (None, 5)], RIGHT),
+    "a word": ([(0, 1), (1, 3), ("two", 5)], "column 'x' of t.db holds 'integer' and 'text'"),
+    "a blob": ([(b"0", 1), (b"1", 3)], "holds Binary"),
+    "nulls alone": (
+        [(None, 1), (None, 3)],
+        "is empty: every value is missing|8 with a missing 'u'",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SQL)
+def test_databases(name, tmp_path, monkeypatch):
+    rows, expected = SQL[name]
+    uri = database(tmp_path / "t.db", rows)
+    check(outcome(uri, monkeypatch, pieces=False), expected)
+
+
+def test_what_is_no_database_or_has_no_such_table_is_refused(tmp_path):
+    uri = database(tmp_path / "t.db", SQL["plain"][0], name='my "odd" table')
+    assert gentle.fit(uri, target="y").coef["x"] == pytest.approx(2)
+    database(tmp_path / "t.db", SQL["plain"][0], name="other")
+    for asked, sentence in {
+        "": "say which table or query",
+        "#othre": "no table 'othre': did you mean 'other'",
+        "#SELECT z FROM other": "no such column: z",
+        "#DROP TABLE other": "cannot be read",
+    }.items():
+        with pytest.raises(GentleError, match=sentence):
+            gentle.fit(uri + asked, target="y")
+    assert gentle.fit(uri + "#other", target="y").n_rows == len(X)
+    (tmp_path / "none.db").write_bytes(RANDOM)
+    with pytest.raises(GentleError, match="not a database"):
+        gentle.fit(f"sqlite:///{tmp_path / 'none.db'}", target="y")
+    with pytest.raises(GentleError, match="there is no file"):
+        gentle.fit(f"sqlite:///{tmp_path / 'lost.db'}", target="y")
+
+
+@pytest.mark.parametrize(
+    ("batches", "sentence"),
+    [
+        ([], "came to an end before the first one"),
+        ([FRAME, FRAME.drop("x")], "batch 2 has no 'x'"),
+        ([FRAME, FRAME.with_columns(x=pl.lit("a"))], "column 'x' holds Float64 .* String in batch 2"),
+        ([3], "data must be"),
+        ([{"x": [1, 2], "y": [1]}], "columns by name need one length"),
+    ],
+)  # fmt: skip
+def test_batches_that_do_not_go_together_are_refused(batches, sentence):
+    with pytest.raises(GentleError, match=sentence):
+        gentle.fit(batches, target="y")
+
+
+def test_pairs_that_do_not_go_together_are_refused():
+    pairs = [(np.ones((3, 2)), np.arange(3)), (np.ones((3, 3)), np.arange(3))]
+    with pytest.raises(GentleError, match="batch 2 has 4 columns, and the first one has 3"):
+        gentle.fit(pairs)
