@@ -6,11 +6,11 @@ import csv
 import gzip
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, NamedTuple, cast
 
 import polars as pl
 
@@ -20,8 +20,7 @@ from gentle.sources.plan import Types
 from gentle.sources.source import Schema, is_number
 
 MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL"]  # texts that stand for a missing value
-GUESSED_ROWS = 100_000  # from which types are guessed, where a file is not read whole
-HEAD_ROWS = 100  # that show numbers between spaces
+GUESSED_ROWS = 10_000  # from which types are guessed, where a file is not read whole
 GZIP, ZSTANDARD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"  # the first bytes of packed files
 HEAD_BYTES = 2**16  # of a file, in which its first line ends
 _UNFIT = re.compile(
@@ -112,37 +111,45 @@ class Csv(Format):
 
 def _plan(path: str, types: Types) -> pl.LazyFrame:
     """The rows of one file, its names as they stand between quotes and its numbers without spaces."""
-    plan = pl.scan_csv(
-        path,
-        infer_schema_length=GUESSED_ROWS,
-        null_values=MISSING,
-        try_parse_dates=True,
-        schema_overrides=dict(types),
-        glob=False,
-    )
     if "://" in path:
-        return plan
-    head = _head(path, Path(path).stat().st_mtime_ns)
-    spaced = [name for name, column in _numbers_in(head) if column.dtype == pl.Float64]
-    names = dict(zip(plan.collect_schema(), head.columns, strict=True))
-    return plan.rename({own: name for own, name in names.items() if own != name}).with_columns(
-        pl.col(name).str.strip_chars().cast(pl.Float64) for name in spaced
-    )
+        return pl.scan_csv(path, null_values=MISSING, try_parse_dates=True, schema_overrides=types)
+    guess = _guessed(path, Path(path).stat().st_mtime_ns)
+    schema = {name: types.get(name, dtype) for name, dtype in guess.schema.items()}
+    raw = {guess.raw[name]: dtype for name, dtype in schema.items()}
+    plan = pl.scan_csv(path, schema=raw, null_values=MISSING, glob=False)
+    if list(raw) != list(schema):
+        plan = plan.rename(dict(zip(raw, schema, strict=True)))
+    return plan.with_columns(pl.col(guess.spaced).str.strip_chars().cast(pl.Float64))
+
+
+class Guess(NamedTuple):
+    """What the first rows of a file say of its columns."""
+
+    schema: Schema
+    raw: Mapping[str, str]  # what polars calls them, which leaves quotes in a name doubled
+    spaced: list[str]  # texts that are numbers between spaces
 
 
 @lru_cache(maxsize=256)
-def _head(path: str, changed: int) -> pl.DataFrame:  # noqa: ARG001  # a file that changed is another
-    """The first rows, each column by its name."""
-    head = pl.scan_csv(
-        path, infer_schema_length=HEAD_ROWS, null_values=MISSING, try_parse_dates=True, glob=False
-    )
-    frame = head.head(HEAD_ROWS).collect()
+def _guessed(path: str, changed: int) -> Guess:  # noqa: ARG001  # a file that changed is another
+    """A column without a value in the first rows is taken for numbers."""
+    frame = pl.scan_csv(
+        path,
+        infer_schema_length=None,
+        n_rows=GUESSED_ROWS,
+        null_values=MISSING,
+        try_parse_dates=True,
+        glob=False,
+    ).collect()
+    raw = frame.columns
     frame.columns = _header(Path(path))
-    return frame
-
-
-def _numbers_in(frame: pl.DataFrame) -> Iterator[tuple[str, pl.Series]]:
-    return ((column.name, _as_numbers(column)) for column in frame if column.dtype == pl.String)
+    numbers = {
+        column.name: _as_numbers(column).dtype for column in frame if column.dtype == pl.String
+    }
+    empty = [name for name, dtype in numbers.items() if dtype == pl.Null]
+    spaced = [name for name, dtype in numbers.items() if dtype == pl.Float64]
+    schema = {**frame.schema, **dict.fromkeys(empty, pl.Float64())}
+    return Guess(schema, dict(zip(frame.columns, raw, strict=True)), spaced)
 
 
 def _first_word(path: str, unfit: re.Match[str]) -> GentleError | None:

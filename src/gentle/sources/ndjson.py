@@ -13,7 +13,7 @@ from gentle.sources.format import Format, first_line
 from gentle.sources.plan import Types
 from gentle.sources.source import Schema
 
-GUESSED_ROWS = 100_000  # from which types are guessed, where a file is not read whole
+GUESSED_ROWS = 10_000  # from which types are guessed, where a file is not read whole
 
 
 class Ndjson(Format):

@@ -73,6 +73,7 @@ class Plan:
     start: int = 0  # where the first row stands in the whole
     stop: int | None = None  # and the one after the last
     types: dict[str, pl.DataType] = field(default_factory=dict)  # widened so far
+    known: dict[int, Schema] = field(default_factory=dict)  # by how many were widened
     sparse: ClassVar[bool] = False
     replayable: ClassVar[bool] = True
 
@@ -81,10 +82,12 @@ class Plan:
         return self.reader.seeks
 
     def schema(self) -> Schema:
-        try:
-            return self._from(0).collect_schema()
-        except UNREADABLE as error:
-            raise self.reader.explain(error) from None
+        if len(self.types) not in self.known:
+            try:
+                self.known[len(self.types)] = self._from(0).collect_schema()
+            except UNREADABLE as error:
+                raise self.reader.explain(error) from None
+        return self.known[len(self.types)]
 
     def height(self) -> int:
         return self._height
