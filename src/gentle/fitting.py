@@ -17,7 +17,7 @@ from gentle.choices import DESCENTS, Choices
 from gentle.coefficients import starts
 from gentle.descended import Descended
 from gentle.descending import approaches, confirm, descend, descend_rows, is_wide, of_target
-from gentle.design import Design, Held, Missing, Rows, learn_design
+from gentle.design import Design, Held, Rows, learn_design
 from gentle.driver import Watch
 from gentle.engines import Divisible, fold
 from gentle.errors import CovarianceWarning, GentleError, PrecisionWarning, check_seed, listed
@@ -27,6 +27,7 @@ from gentle.meat import Sandwich, sandwich
 from gentle.online import RANDOM_SCALING, OnePass, one_pass
 from gentle.result import Descent, Fit, Fits
 from gentle.shuffling import Changed
+from gentle.sieve import Missing
 from gentle.sources import Source, hold_out, pair_targets
 from gentle.statistics import Moments, Opening, Score, Tally, Triangle, merged
 from gentle.verdict import descent_verdict, exact_verdict
