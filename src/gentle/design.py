@@ -22,7 +22,7 @@ from gentle.doubled import two_sum
 from gentle.errors import GentleError, listed, near
 from gentle.filling import Filling
 from gentle.formula import Parsed, parse
-from gentle.levels import Levels, Unseen, levels_of, with_levels
+from gentle.levels import Levels, Unseen, levels_of, unseen_level, with_levels
 from gentle.plain import Plain
 from gentle.sieve import Mask, Missing, Sieve, Sight
 from gentle.sources import Arrays, Chunk, Matrix, Source, open_source, with_columns
@@ -63,6 +63,7 @@ class Encoder(Protocol):
     @property
     def filled(self) -> int: ...
     def state(self) -> dict[str, Any]: ...
+    def foreign(self, frame: pl.DataFrame) -> Iterator[tuple[str, Any, Mask, Any]]: ...
     def encode_x(self, frame: pl.DataFrame) -> Sight: ...
     def encode_y(self, frame: pl.DataFrame) -> Floats: ...
     def encode_offset(self, frame: pl.DataFrame) -> Floats | None: ...
@@ -284,9 +285,13 @@ class Design:
 
     def _coded(self, chunk: Chunk, where: str, unseen: Unseen = "error") -> tuple[Chunk, Mask]:
         """(the chunk with texts as levels that the fit saw, which rows had others)."""
-        if isinstance(chunk.table, Matrix) or not self.levels:
+        if isinstance(chunk.table, Matrix):
             return chunk, np.zeros(len(chunk.rows), dtype=bool)
         frame, foreign = with_levels(chunk, self._kinds, where, unseen)
+        for name, values, other, known in self.encoder.foreign(frame):
+            if unseen == "error" and other.any():
+                raise unseen_level(name, chunk, values, other, known, where)
+            foreign |= other
         return chunk._replace(table=frame), foreign
 
     def _explaining(self, chunk: Chunk, gone: Mask | None) -> tuple[Sight, Floats | None]:

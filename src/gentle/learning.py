@@ -493,7 +493,22 @@ class Function:
 
 def functions(learners: dict[int, Learner] | None = None) -> dict[str, Any]:
     """All that a formula may call, by name; those that learn do so where learners are collected."""
-    return KNOWN | {name: Function(name, learners) for name in RECIPES}
+    return KNOWN | {"C": category} | {name: Function(name, learners) for name in RECIPES}
+
+
+def category(data: Any, *arguments: Any, **options: Any) -> Any:
+    """C() of formulaic's, with zeros for a value that is none of the levels that were learned."""
+    found = TRANSFORMS["C"](data, *arguments, **options)
+    encode = found.__formulaic_metadata__.encoder
+
+    def encode_known(values: Any, *, encoder_state: State, **more: Any) -> Any:
+        inside = pd.Series(getattr(values, "__wrapped__", values))
+        if "categories" in encoder_state and not isinstance(inside.dtype, pd.CategoricalDtype):
+            inside = inside.where(inside.isin(encoder_state["categories"]))
+        return encode(inside, encoder_state=encoder_state, **more)
+
+    found.__formulaic_metadata__.encoder = encode_known
+    return found
 
 
 def learn_states(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import polars as pl
@@ -81,7 +81,7 @@ def with_levels(
 ) -> tuple[pl.DataFrame, Mask]:
     """(the chunk's frame, its texts as the levels that a fit saw; which rows (n,) had others).
 
-    With unseen="error" other levels are refused, else they are the reference.
+    With unseen="error" others are refused, else they are null, which has zeros like the reference.
     """
     if unseen not in get_args(Unseen):
         raise GentleError(f"unseen must be {listed(get_args(Unseen), 'or')}, and is {unseen!r}")
@@ -94,20 +94,22 @@ def with_levels(
         if known.null_count() > texts.null_count():
             other = known.is_null() & texts.is_not_null()
             if unseen == "error":
-                raise _unseen(chunk, texts, other, kinds[name].categories.to_list(), where)
+                raise unseen_level(
+                    name, chunk, texts, other.to_numpy(), kinds[name].categories, where
+                )
             foreign |= other.to_numpy()
-            known = texts.set(other, kinds[name].categories[0]).cast(kinds[name])
         frame = frame.with_columns(known)
     return frame, foreign
 
 
-def _unseen(
-    chunk: Chunk, texts: pl.Series, other: pl.Series, known: list[str], where: str
+def unseen_level(
+    name: str, chunk: Chunk, values: Any, other: Mask, known: Iterable[Any], where: str
 ) -> GentleError:
-    """What is said of the first text that is no level."""
-    at = int(other.arg_max() or 0)
-    way = near(texts[at], known) if len(known) <= MOST_COMPARED else f"it saw {len(known):,} others"
+    """What is said of the first value (n,) that is no level."""
+    at, levels = int(other.argmax()), [str(level) for level in known]
+    value = str(values[at])
+    way = near(value, levels) if len(levels) <= MOST_COMPARED else f"it saw {len(levels):,} others"
     return GentleError(
-        f"column '{texts.name}' of {where} has '{texts[at]}' in row {chunk.rows[at] + 1:,}, "
+        f"column '{name}' of {where} has '{value}' in row {chunk.rows[at] + 1:,}, "
         f"a level that the fit did not see: {way}"
     )

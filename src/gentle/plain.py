@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,6 +15,7 @@ from gentle.batch import EXACT_COLUMNS, Floats
 from gentle.columns import numbers
 from gentle.errors import GentleError
 from gentle.levels import Levels
+from gentle.sparse import gathered
 
 
 @dataclass(frozen=True)
@@ -89,9 +90,7 @@ class Plain:
             return numbers(frame.select(self.features)) if self.features else _none(frame)
         values, places, there = self._entries(frame)
         if self.sparse:
-            ends = np.concatenate([[0], np.cumsum(there.sum(axis=1))])
-            shape = (frame.height, len(self.names))
-            return csr_array((values[there], places[there], ends), shape=shape)
+            return gathered(values, places, there, len(self.names))
         x = np.zeros((frame.height, len(self.names)))
         x[np.nonzero(there)[0], places[there]] = values[there]
         return x
@@ -103,6 +102,10 @@ class Plain:
     def encode_offset(self, frame: pl.DataFrame) -> Floats | None:  # noqa: ARG002
         """Nothing."""
         return None
+
+    def foreign(self, frame: pl.DataFrame) -> Iterator[tuple[str, Any, Any, Any]]:  # noqa: ARG002
+        """Nothing: levels of texts are seen to before."""
+        return iter(())
 
     def encode_low(self, frame: pl.DataFrame, x: Any) -> Floats | None:  # noqa: ARG002
         """Nothing: columns as they are lack nothing."""

@@ -8,23 +8,30 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import polars as pl
-from formulaic import ModelSpec
+from formulaic import ModelSpec, SimpleFormula
 from formulaic.errors import DataMismatchWarning, FormulaicError
 from formulaic.parser.types import Factor
+from formulaic.transforms import TRANSFORMS
+from formulaic.utils.layered_mapping import LayeredMapping
+from formulaic.utils.stateful_transforms import stateful_eval
+from scipy.sparse import csr_array
 
-from gentle.batch import INTERCEPT, Floats
+from gentle.batch import EXACT_COLUMNS, INTERCEPT, Floats
 from gentle.doubled import power
 from gentle.errors import GentleError
 from gentle.formula import Parsed, parse, unquoted
 from gentle.learning import State, Unlearned, functions, learn_states
 from gentle.levels import Levels
-from gentle.sieve import Sight
+from gentle.sieve import Mask, Sight
 from gentle.sources import Schema
+from gentle.sparse import gathered
 
 KINDS = {"number": pl.Float64(), "truth": pl.Boolean(), "text": pl.String()}
 FAILURES = (
@@ -39,6 +46,17 @@ class Power(NamedTuple):
     place: int  # in x
     column: str
     exponent: int
+
+
+class Wide(NamedTuple):
+    """A term of one category of many levels."""
+
+    row: int  # among the terms
+    factor: Factor
+    first: int  # of its columns in x
+    size: int  # how many they are
+    levels: Sequence[Any]
+    places: npt.NDArray[np.int64]  # in x, of each level; -1 for the one that has none
 
 
 @dataclass(frozen=True)
@@ -92,11 +110,52 @@ class Wilkinson:
 
     @property
     def sparse(self) -> bool:
-        return False
+        """Whether x is sparse: levels make many columns, of which few are not zero in a row."""
+        return bool(self._wide)
 
-    @property
+    @cached_property
     def filled(self) -> int:
-        return len(self.names)
+        """How many numbers of a row of x may be other than zero."""
+        return len(self.names) - sum(wide.size - 1 for wide in self._wide)
+
+    @cached_property
+    def _wide(self) -> tuple[Wide, ...]:
+        """The terms of one category, where there are too many columns for x to be dense."""
+        if len(self.names) <= EXACT_COLUMNS:
+            return ()
+        first, found = -int(self.intercept), []
+        for row, (term, _, columns) in enumerate(self.spec.rhs.structure):
+            (factor, *more) = term.factors
+            levels = () if more else self._levels(factor)
+            places = _places(factor.expr, levels, columns, first)
+            if places is not None:
+                found.append(Wide(row, factor, first, len(columns), levels, places))
+            first += len(columns)
+        if len(self.names) - sum(wide.size for wide in found) > EXACT_COLUMNS:
+            raise GentleError(
+                f"'{self.text}' makes {len(self.names):,} columns: more than {EXACT_COLUMNS:,} can only be "
+                "those of terms that are one category each, without products or other contrasts"
+            )
+        return tuple(found)
+
+    @cached_property
+    def _rest(self) -> tuple[ModelSpec, npt.NDArray[np.int64]]:
+        """The other terms for formulaic, and the places (r,) of their columns in x."""
+        wide = {wide.row for wide in self._wide}
+        places: list[int] = []
+        rows, first = [], -int(self.intercept)
+        for at, row in enumerate(self.spec.rhs.structure):
+            if at not in wide:
+                rows.append(row)
+                places += range(first, first + len(row.columns))
+            first += len(row.columns)
+        terms = SimpleFormula([row.term for row in rows], _ordering="none")
+        return self.spec.rhs.update(formula=terms, structure=rows), np.array(places, dtype=np.int64)
+
+    def _levels(self, factor: Factor) -> Sequence[Any]:
+        """The levels that a factor has, where it is a category."""
+        _, state = self.spec.rhs.encoder_state.get(factor.expr, (None, {}))
+        return tuple(state.get("categories", ()))
 
     @property
     def computes(self) -> bool:
@@ -125,10 +184,53 @@ class Wilkinson:
             "names": list(self.names),
         }
 
-    def encode_x(self, frame: pl.DataFrame) -> Floats:
-        """x of complete rows, (n, p)."""
+    def foreign(self, frame: pl.DataFrame) -> Iterator[tuple[str, Any, Mask, Any]]:
+        """(expression, values, which are no level, levels) of each C() of numbers."""
+        if not self.categories:
+            return
+        table = _pandas(frame, self.parsed.coded)
+        for factor in self.parsed.factors:
+            if factor.expr in self.categories:
+                levels = self.categories[factor.expr]["categories"]
+                values = pd.Series(np.asarray(self._values(factor, table)))
+                yield (
+                    factor.expr,
+                    values,
+                    (~values.isin(levels) & values.notna()).to_numpy(),
+                    levels,
+                )
+
+    def encode_x(self, frame: pl.DataFrame) -> Sight:
+        """x of complete rows (n, p), sparse where levels make it wide; a text that is null has zeros."""
+        if self.sparse:
+            return self._gathered(frame)
         x = self._side(self.spec.rhs, frame)
         return x[:, 1:] if self.intercept else x
+
+    def _gathered(self, frame: pl.DataFrame) -> csr_array:
+        """x with an entry for each wide term and for each column of the others."""
+        spec, at = self._rest
+        numbers = self._side(spec, frame)[:, at >= 0]
+        at = at[at >= 0]
+        table = _pandas(frame, self.parsed.coded)
+        parts = [
+            (int(place), numbers[:, k], np.full(len(table), place)) for k, place in enumerate(at)
+        ]
+        for wide in self._wide:
+            codes = _codes(self._values(wide.factor, table), wide.levels)
+            parts.append((wide.first, np.ones(len(table)), np.append(wide.places, -1)[codes]))
+        _, values, places = zip(*sorted(parts, key=itemgetter(0)), strict=True)
+        there = np.stack(places, axis=1)
+        return gathered(np.stack(values, axis=1), there, there >= 0, len(self.names))
+
+    def _values(self, factor: Factor, table: pd.DataFrame) -> Any:
+        """What a factor is in each row, before it is coded."""
+        if factor.eval_method.value == "lookup":
+            return table[factor.expr]
+        layers = LayeredMapping(table, functions(), TRANSFORMS)
+        states = self.spec.rhs.transform_state
+        with np.errstate(all="ignore"):
+            return stateful_eval(factor.expr, layers, None, states, None).__wrapped__
 
     def encode_y(self, frame: pl.DataFrame) -> Floats:
         """y of complete rows, (n, k)."""
@@ -321,6 +423,25 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"a text is needed, and this is {type(value).__name__}")
     return value
+
+
+def _places(
+    name: str, levels: Sequence[Any], columns: Sequence[str], first: int
+) -> npt.NDArray[np.int64] | None:
+    """Where in x each level has its column of 0 and 1, -1 without one; None for another coding."""
+    at = {column: first + place for place, column in enumerate(columns)}
+    for form in ("{name}[T.{level}]", "{name}[{level}]"):
+        places = [at.get(form.format(name=name, level=level), -1) for level in levels]
+        if levels and len(levels) - len(columns) in (0, 1) and {*at.values()} <= {*places}:
+            return np.array(places)
+    return None
+
+
+def _codes(values: Any, levels: Sequence[Any]) -> npt.NDArray[np.int64]:
+    """Which level each value is, -1 for none, (n,)."""
+    known = isinstance(getattr(values, "dtype", None), pd.CategoricalDtype)
+    codes = values.cat.codes if known else pd.Categorical(np.asarray(values), levels).codes
+    return np.asarray(codes, dtype=np.int64)
 
 
 def _powers(spec: ModelSpec, kinds: Mapping[str, str], *, first: int) -> tuple[Power, ...]:

@@ -146,8 +146,8 @@ def test_a_state_that_is_damaged_is_refused(part, junk):
 def test_values_that_a_function_cannot_take_teach_nothing():
     table = frame()
     there = table.filter(pl.col("b") > 0)
-    found = gentle.fit(table, "y ~ scale(a) + poly(log(b), 2)")
-    wanted = gentle.fit(there, "y ~ scale(a) + poly(log(b), 2)")
+    found = gentle.fit(table, "y ~ a + poly(log(b), 2)")
+    wanted = gentle.fit(there, "y ~ a + poly(log(b), 2)")
     assert found.n_rows == there.height
     np.testing.assert_allclose(found.values, wanted.values, rtol=1e-9)
 
