@@ -84,7 +84,9 @@ def fit(
         data: a frame (anything that speaks the Arrow C stream), the path of a .csv or .parquet
             file, or a pair (X, y) of arrays or tensors, X (n, p) and y (n,), or (n, k) for k targets.
         formula: a Wilkinson formula such as "price ~ carat + C(cut)"; powers such as I(x**3) and
-            poly(x, 3, raw=True) are taken exactly, not as float64 rounds them.
+            poly(x, 3, raw=True) are taken exactly, not as float64 rounds them. Functions that learn,
+            such as poly, bs and scale, learn from all rows; offset(x) is a part of the target that is
+            known.
         target: the column to explain, where there is no formula; several make several fits.
         features: the columns that explain it; by default every column that has no other part.
         names: names for the columns of X, where X is an array.
@@ -112,7 +114,10 @@ def fit(
             "raise" refuses it.
         method: "auto" makes cross-products and reads the rows again for a QR triangle where these
             lose too many digits; "qr" makes the triangle at once.
-        missing: "drop" leaves out rows with a null or NaN, and counts them; "raise" refuses them.
+        missing: "drop" leaves out rows with a null or NaN, and counts them; "raise" refuses them. "mean"
+            takes the column's mean over the rows that are used, and "indicator" adds a column
+            "x[missing]" of 0 and 1 to that; a text that is missing then has that column for its level.
+            A row without its target, weight, offset or cluster is left out all the same.
         seed: of everything that is drawn: the sample, the minibatches and a shuffled split.
         max_passes: how many readings of the rows a descent may take.
         time_limit: how many seconds a descent may take; it then ends at the best point so far.

@@ -393,6 +393,11 @@ def _each(pieces: Iterable[Any]) -> Iterator[Any]:
 
 
 def _begun(design: Design) -> Stream:
+    if design.missing not in ("drop", "raise"):
+        raise GentleError(
+            f"missing='{design.missing}' needs the means of all rows, and here each is met once: take "
+            "'drop' or 'raise'"
+        )
     if not design.names and not design.intercept:
         raise GentleError("the model has neither columns nor a constant: there is nothing to fit")
     return Stream(design)
