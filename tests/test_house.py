@@ -30,7 +30,7 @@ FLOORS = {
         *("formula", "restrictions", "learning", "wilkinson", "design", "given"),
     ),
     "model": ("losses", "penalties", "coordinates", "fitted"),
-    "pass": ("statistics", "meat", "refinement", "engines", "shuffling"),
+    "pass": ("statistics", "meat", "refinement", "engines", "shuffling", "widening"),
     "solve": (
         *("sketch", "problem", "exact", "solvers", "averaging", "certificate", "driver"),
         *("approach", "verdict"),
@@ -54,7 +54,7 @@ ROOMS = {  # library -> the only rooms that may import it
     "formulaic": {"formula", "restrictions", "learning", "wilkinson"},
     "polars": {
         *("sources", "columns", "sieve", "levels", "filling", "plain", "wilkinson", "design"),
-        "tables",
+        *("widening", "tables"),
     },
 }
 # room -> its results: their methods that show or export load their room when they are called

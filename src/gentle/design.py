@@ -494,6 +494,8 @@ def learn_design(
 ) -> Design:
     """The design of a source: from a formula, or from its targets and their features.
 
+    The texts of a source that can be read only once have no levels yet: see `widening`.
+
     Raises GentleError for a name that does not exist and for a column that is no number and no text.
     """
     if missing not in get_args(Missing):
@@ -535,7 +537,12 @@ def learn_design(
     else:
         columns, target_columns = parsed.feature_columns, parsed.target_columns
     texts = [name for name in columns if is_text(schema[name])]
-    levels = {name: levels_of(source, name) for name in texts}
+    if texts and not source.replayable and parsed is not None:
+        raise GentleError(
+            f"a formula needs the levels of {listed(texts)} before its first row, and {source.name} can be "
+            "read only once: give a file or a frame, or name the target without a formula"
+        )
+    levels = {name: levels_of(source, name) if source.replayable else () for name in texts}
     bare = Design(
         Plain(target_columns, columns, levels, intercept),
         columns,

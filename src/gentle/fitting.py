@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from gentle.answering import Answered, answer, answer_sums, check_rows, first_pass
 from gentle.approach import Approach
-from gentle.batch import INTERCEPT, Batch, Floats
+from gentle.batch import EXACT_COLUMNS, INTERCEPT, Batch, Floats
 from gentle.certificate import certify
 from gentle.choices import DESCENTS, Choices
 from gentle.coefficients import starts
@@ -31,6 +31,7 @@ from gentle.sieve import Missing
 from gentle.sources import Source, hold_out, pair_targets
 from gentle.statistics import Moments, Opening, Score, Tally, Triangle, merged
 from gentle.verdict import descent_verdict, exact_verdict
+from gentle.widening import read_once
 
 OF_ONE_PASS = ("data", "formula", "target", "features", "names", "intercept", "weights", "missing")
 ONE_PASS_KNOWS = ("passes", "errors", "solver", "seed")  # it draws nothing
@@ -194,6 +195,11 @@ def fit(
         **parts,
     )
     rows = Rows(source, design)
+    if not source.replayable:
+        once = fit_once(rows, choices)
+        for one in once:
+            refuse_constant_target(one, source)
+        return once[0] if len(once) == 1 else Fits(once)
     begin = None if start is None else _starts(start, design, choices)
     if is_wide(design, choices):
         alone = descend_rows(rows, choices, watch=watch, begin=begin)
@@ -315,6 +321,39 @@ def from_sums(one: Fit, sums: Moments | Triangle, tally: Tally) -> Fit:
     opening = Opening(tally, sums)
     exact, placing = answer_sums(opening, one.design, one.target, choices)
     return _result(exact, placing, one.design, at, opening, None, None, choices, single=one.single)
+
+
+def fit_once(rows: Rows, choices: Choices) -> tuple[Fit, ...]:
+    """The exact fits of rows that can be read only once, for each target.
+
+    Raises GentleError for what reads them again: a descent, and errors that are not classical.
+    """
+    source = rows.source
+    if choices.descends or choices.errors != "classical":
+        what = f"solver='{choices.solver}'" if choices.descends else f"errors='{choices.errors}'"
+        raise GentleError(
+            f"{what} reads the rows more than once, and {source.name} cannot be: leave it out, or give a "
+            "file, a frame, or a function that makes the batches anew"
+        )
+    most = float("inf") if choices.solver == "exact" else EXACT_COLUMNS
+    if len(rows.design.names) > most:
+        raise GentleError(
+            f"beyond {EXACT_COLUMNS:,} columns a fit is a descent, which reads the rows more than once, "
+            f"and {source.name} cannot be: give a file or a frame"
+        )
+    zero = Moments() if choices.method == "auto" else Triangle.unplaced()
+    design, opening = read_once(source, rows.design, zero, most=most)
+    learned = replace(rows, design=design)
+    check_rows(opening.tally, learned)
+    fits = []
+    for at, target in enumerate(design.targets):
+        alone = replace(opening, sums=opening.sums.of(at))
+        exact, placing = answer_sums(alone, design, target, choices)
+        fits.append(
+            _result(exact, placing, design, at, alone, None, None, choices, single=learned.single)
+        )
+    _warn_of_digits(fits, choices)
+    return tuple(fits)
 
 
 def fit_more(before: Sequence[Fit], rows: Rows, choices: Choices) -> tuple[Fit, ...]:

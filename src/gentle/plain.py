@@ -26,17 +26,25 @@ class Plain:
     features: tuple[str, ...]
     levels: Levels
     intercept: bool
+    full: bool = False  # whether the first level has a column as well
+
+    @cached_property
+    def terms(self) -> tuple[tuple[str, str | None], ...]:
+        """(feature, its level or None) of each column of x, (p,)."""
+        return tuple(
+            (feature, level)
+            for feature in self.features
+            for level in (
+                self.levels[feature][1 - self.full :] if feature in self.levels else [None]
+            )
+        )
 
     @cached_property
     def names(self) -> tuple[str, ...]:
+        form = "{}[{}]" if self.full else "{}[T.{}]"
         return tuple(
-            name
-            for feature in self.features
-            for name in (
-                [f"{feature}[T.{level}]" for level in self.levels[feature][1:]]
-                if feature in self.levels
-                else [feature]
-            )
+            feature if level is None else form.format(feature, level)
+            for feature, level in self.terms
         )
 
     @property
@@ -125,9 +133,10 @@ class Plain:
         first = 0
         for at, feature in enumerate(self.features):
             if feature in self.levels:
-                code = frame[feature].to_physical().cast(pl.Int64).fill_null(0).to_numpy()
-                places[:, at], there[:, at] = first + code - 1, code > 0
-                first += max(0, len(self.levels[feature]) - 1)
+                code = frame[feature].to_physical().cast(pl.Int64).fill_null(-1).to_numpy()
+                code = code - (not self.full)
+                places[:, at], there[:, at] = first + code, code >= 0
+                first += len(self.levels[feature][1 - self.full :])
             else:
                 places[:, at] = first
                 first += 1

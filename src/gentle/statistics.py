@@ -6,7 +6,7 @@ Streaming, parts and workers follow from those two methods.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol, Self
@@ -151,14 +151,16 @@ class Moments:
         if self.n_targets == 1:
             return self
         p = len(self.shift) - self.n_targets
-        kept = [*range(p), p + target]
+        return replace(self.at([*range(p), p + target]), n_targets=1)
+
+    def at(self, kept: Sequence[int]) -> Moments:
+        """The moments of some of the columns, and of the targets after them."""
         return replace(
             self,
             shift=self.shift[kept],
             unit=self.unit[kept],
             first=self.first[kept],
             second=self.second[np.ix_(kept, kept)],
-            n_targets=1,
         )
 
     def subtract(self, other: Moments) -> Moments:

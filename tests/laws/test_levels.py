@@ -130,3 +130,91 @@ def test_a_level_that_the_fit_did_not_see(term):
     assert list(found.rows) == [0, 2]
     with pytest.raises(GentleError, match="unseen must be 'error', 'reference' or 'missing'"):
         design.features(chunk, "new rows", "keep")
+
+
+def stream(table, rows):
+    """A generator of frames, which comes once."""
+    return (table[at : at + rows] for at in range(0, table.height, rows))
+
+
+def late_frame():
+    """Levels that show up one after the other, the reference and a rare one last of all."""
+    rng = np.random.default_rng(1)
+    n = 400
+    levels = np.array(["m", "k", "z", "b", "a"])[np.sort(rng.integers(0, 4, n))]
+    levels[-3:] = "a"
+    x = rng.normal(size=(n, 2)) + 100
+    table = pl.DataFrame({"x1": x[:, 0], "g": levels, "x2": x[:, 1], "h": levels[::-1].copy()})
+    y = x.sum(axis=1) + (levels == "a") + rng.normal(size=n)
+    return table.with_columns(
+        y=y,
+        z=y**2,
+        w=rng.uniform(1, 2, n),
+        g=pl.when(pl.int_range(pl.len()) % 50 == 9).then(None).otherwise("g"),
+    )
+
+
+@pytest.mark.parametrize("rows", [1, 7, 1000])
+@pytest.mark.parametrize("intercept", [True, False])
+def test_a_level_that_comes_in_the_last_batch_gives_the_answer_of_memory(rows, intercept):
+    table = late_frame().drop("h")
+    options = {"target": ["y", "z"], "weights": "w", "intercept": intercept}
+    found = gentle.fit(stream(table, rows), **options)
+    wanted = gentle.fit(table, solver="exact", **options)
+    for target in ("y", "z"):
+        one, other = found[target], wanted[target]
+        assert one.names == other.names
+        assert one.tally == other.tally
+        np.testing.assert_allclose(one.values, other.values, rtol=1e-10)
+        np.testing.assert_allclose(
+            list(one.std_errors.values()), list(other.std_errors.values()), rtol=1e-10
+        )
+        np.testing.assert_allclose(one.predict(table), other.predict(table), rtol=1e-10)
+
+
+def test_two_texts_and_a_dependence_between_them_are_as_in_memory():
+    table = late_frame().drop("w", "z")
+    with pytest.warns(gentle.RankWarning):
+        wanted = gentle.fit(table.with_columns(h=pl.col("g")), target="y")
+    with pytest.warns(gentle.RankWarning):
+        found = gentle.fit(stream(table.with_columns(h=pl.col("g")), 9), target="y")
+    assert set(found.dropped) == set(wanted.dropped)
+    np.testing.assert_allclose(found.values, wanted.values, rtol=1e-9)
+    found, wanted = (gentle.fit(data, target="y") for data in (stream(table, 9), table))
+    np.testing.assert_allclose(found.values, wanted.values, rtol=1e-10)
+
+
+def test_numbers_that_come_once_need_no_levels():
+    table = late_frame().select("x1", "x2", "y")
+    found, wanted = (gentle.fit(data, target="y") for data in (stream(table, 9), table))
+    np.testing.assert_allclose(found.values, wanted.values, rtol=1e-10)
+    formula = gentle.fit(stream(late_frame(), 9), "y ~ log(x1) + x2")
+    np.testing.assert_allclose(
+        formula.values, gentle.fit(table, "y ~ log(x1) + x2").values, rtol=1e-9
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"errors": "HC1"}, "errors='HC1' reads the rows more than once"),
+        ({"solver": "sgd"}, "solver='sgd' reads the rows more than once"),
+        ({"method": "qr"}, "QR triangle"),
+        ({"missing": "mean"}, "only once"),
+        ({"formula": "y ~ x1 + g", "target": None}, "levels of 'g'"),
+    ],
+)
+def test_what_reads_the_rows_again_is_refused_where_they_come_once(options, reason):
+    with pytest.raises(GentleError, match=reason):
+        gentle.fit(stream(late_frame(), 50), **{"target": "y", **options})
+
+
+def test_too_many_levels_for_one_reading_are_refused():
+    with pytest.raises(GentleError, match="more than 4,096 columns"):
+        gentle.fit(stream(wide_frame().drop("n"), 5_000), target="y")
+
+
+def test_numbers_among_which_a_word_stands_are_refused_in_a_stream_too():
+    table = pl.DataFrame({"y": np.arange(20.0), "x": [*map(str, range(19)), "oops"]})
+    with pytest.raises(GentleError, match="'oops' in row 20"):
+        gentle.fit(stream(table, 6), target="y")

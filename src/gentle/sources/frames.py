@@ -19,7 +19,6 @@ class Frame:
     name: str = "the frame"
     start: int = 0  # where the first row stands in the whole
     seeks: ClassVar[bool] = True
-    replayable: ClassVar[bool] = True
     sparse: ClassVar[bool] = False
     replayable: ClassVar[bool] = True
 

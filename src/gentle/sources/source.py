@@ -55,10 +55,6 @@ class Source(Protocol):
     def sparse(self) -> bool:
         """Whether its numbers are sparse."""
 
-    @property
-    def replayable(self) -> bool:
-        """Whether it can be read again."""
-
     def schema(self) -> Schema:
         """Names and types of the columns."""
 

@@ -40,10 +40,6 @@ class Subset:
     def sparse(self) -> bool:
         return self.source.sparse
 
-    @property
-    def replayable(self) -> bool:
-        return self.source.replayable
-
     def schema(self) -> Schema:
         return self.source.schema()
 
