@@ -24,10 +24,10 @@ from formulaic.utils.stateful_transforms import stateful_eval
 from gentle.batch import Floats
 from gentle.errors import GentleError
 from gentle.formula import KNOWN
+from gentle.levels import MOST_LEVELS
 
 KEPT_VALUES = 2**22  # of a column in memory at a time: 32 MiB
 DIGIT = 16  # bits of a number that a pass over the rows tells about its order
-MOST_LEVELS = 1_000_000  # of one column, which are all in memory
 SPLINES = ("bs", "cc", "cr", "cs")
 PROBE = 1_000  # distinct values, enough for any number of knots
 

@@ -188,9 +188,10 @@ class Wilkinson:
         """(expression, values, which are no level, levels) of each C() of numbers."""
         if not self.categories:
             return
-        table = _pandas(frame, self.parsed.coded)
+        table = _pandas(frame.select(self.columns), self.parsed.coded)
+        right = {factor.expr for term in self.parsed.formula.rhs for factor in term.factors}
         for factor in self.parsed.factors:
-            if factor.expr in self.categories:
+            if factor.expr in self.categories.keys() & right:
                 levels = self.categories[factor.expr]["categories"]
                 values = pd.Series(np.asarray(self._values(factor, table)))
                 yield (

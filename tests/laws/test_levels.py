@@ -218,3 +218,9 @@ def test_numbers_among_which_a_word_stands_are_refused_in_a_stream_too():
     table = pl.DataFrame({"y": np.arange(20.0), "x": [*map(str, range(19)), "oops"]})
     with pytest.raises(GentleError, match="'oops' in row 20"):
         gentle.fit(stream(table, 6), target="y")
+
+
+def test_a_text_beside_the_formula_is_no_part_of_it():
+    table = small().with_columns(firm=pl.Series(["p", "q", "r", "s", "t", "u"] * 10))
+    found = gentle.fit(table, "y ~ a + C(n)", cluster="firm")
+    assert found.coef == gentle.fit(table, "y ~ a + C(n)").coef

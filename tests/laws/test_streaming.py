@@ -13,7 +13,7 @@ import gentle
 
 ROWS, COLUMNS, FILES = 310_000, 21, 42
 ALLOWED = 200  # MiB, beside what a fit of one of the files has taken
-LIMITED = """
+LIMITED = f"""
 import resource, sys
 from pathlib import Path
 import gentle
@@ -24,10 +24,10 @@ one, folder = sys.argv[1:]
 gentle.fit(one, target="y")
 status = Path("/proc/self/status").read_text().splitlines()
 taken = next(1024 * int(line.split()[1]) for line in status if line.startswith("VmData"))
-resource.setrlimit(resource.RLIMIT_DATA, (taken + {allowed} * 2**20,) * 2)
+resource.setrlimit(resource.RLIMIT_DATA, (taken + {ALLOWED} * 2**20,) * 2)
 fit = gentle.fit(folder, target="y")
 print(fit.n_rows, *fit.values)
-""".format(allowed=ALLOWED)
+"""
 
 
 @pytest.fixture(scope="module")
