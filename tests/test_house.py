@@ -15,9 +15,22 @@ SOURCE = Path(gentle.__file__).parent
 # Each floor may import from itself and from those before it.
 FLOORS = {
     "ground": ("errors", "_version", "files", "layout"),
-    "rows": ("sparse", "batch", "doubled", "sources", "formula", "design", "given"),
+    "rows": (
+        *(
+            "sparse",
+            "batch",
+            "doubled",
+            "sources",
+            "columns",
+            "sieve",
+            "levels",
+            "filling",
+            "plain",
+        ),
+        *("formula", "restrictions", "learning", "wilkinson", "design", "given"),
+    ),
     "model": ("losses", "penalties", "coordinates", "fitted"),
-    "pass": ("statistics", "meat", "refinement", "engines", "shuffling"),
+    "pass": ("statistics", "meat", "refinement", "engines", "shuffling", "widening"),
     "solve": (
         *("sketch", "problem", "exact", "solvers", "averaging", "certificate", "driver"),
         *("approach", "verdict"),
@@ -38,8 +51,11 @@ ROOMS = {  # library -> the only rooms that may import it
     "matplotlib": {"pictures"},
     "PIL": {"pictures"},
     "jinja2": {"report"},
-    "formulaic": {"formula"},
-    "polars": {"sources", "design", "formula", "tables"},
+    "formulaic": {"formula", "restrictions", "learning", "wilkinson"},
+    "polars": {
+        *("sources", "columns", "sieve", "levels", "filling", "plain", "wilkinson", "design"),
+        *("widening", "tables"),
+    },
 }
 # room -> its results: their methods that show or export load their room when they are called
 RESULTS = {

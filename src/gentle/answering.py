@@ -133,7 +133,7 @@ def _with_rounding(triangle: Triangle, design: Design) -> Triangle:
     far = 0.0
     if design.encoder.computes:
         far = float(np.abs(at.centre / at.scale).max(initial=0.0))
-    if design.offset is not None:
+    if design.known:
         far = max(far, float(np.abs(at.target_centre / at.target_scale).max()))
     return replace(triangle, growth=triangle.growth * (1 + far))
 

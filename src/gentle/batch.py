@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -18,6 +19,7 @@ Integers = npt.NDArray[np.int64]
 Labels = npt.NDArray[np.generic]  # integers, floats or text
 
 INTERCEPT = "Intercept"  # what the constant is called, here and in formulas
+EXACT_COLUMNS = 4_096  # of which the exact answer is made beside a descent
 BATCH_NUMBERS = 2**20  # float64 numbers in a batch: 8 MiB, enough that threads are worth starting
 LEAST_ROWS = 4096  # in a batch as wide as that or wider: a factor of few rows costs as one of many
 DEVICE_NUMBERS = 2**25  # in a block on another device, where each step costs a launch
@@ -44,6 +46,9 @@ class Batch:
     groups: tuple[Labels, ...] = ()  # each (n,): the cluster that each row belongs to, by each key
     low: Tensor | None = None  # (n, p) what x lacks of computed powers, for double-double work
     y_low: Tensor | None = None  # (n, k) what y lacks where an offset was taken off it
+    filled: Mapping[str, int] = field(
+        default_factory=dict
+    )  # column -> rows where something stands for it
 
     @property
     def mass(self) -> Tensor | None:
@@ -105,6 +110,7 @@ class Batch:
                     block,
                     n_read=block.n_read + left_out,
                     missing=self.missing,
+                    filled=self.filled,
                     n_weightless=self.n_weightless,
                 )
             yield block
@@ -118,10 +124,6 @@ def together(batches: Sequence[Batch]) -> Batch:
     def joined(parts: Sequence[Tensor | None]) -> Tensor | None:
         return None if parts[0] is None else torch.cat([part for part in parts if part is not None])
 
-    missing: dict[str, int] = {}
-    for batch in batches:
-        for name, count in batch.missing.items():
-            missing[name] = missing.get(name, 0) + count
     return Batch(
         stacked([batch.x for batch in batches]),
         torch.cat([batch.y for batch in batches]),
@@ -129,12 +131,21 @@ def together(batches: Sequence[Batch]) -> Batch:
         joined([batch.weight for batch in batches]),
         joined([batch.frequency for batch in batches]),
         sum(batch.n_read for batch in batches),
-        missing,
+        added(batch.missing for batch in batches),
         sum(batch.n_weightless for batch in batches),
         tuple(np.concatenate(keys) for keys in zip(*(b.groups for b in batches), strict=True)),
         joined([batch.low for batch in batches]),
         joined([batch.y_low for batch in batches]),
+        added(batch.filled for batch in batches),
     )
+
+
+def added(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """The sums of counts by name."""
+    total: Counter[str] = Counter()
+    for each in counts:
+        total.update(each)
+    return {name: count for name, count in total.items() if count}
 
 
 def scratch(rows: int, columns: int) -> Floats:

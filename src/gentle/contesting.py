@@ -13,12 +13,13 @@ import numpy as np
 from gentle.answering import Answered, answer
 from gentle.choices import DESCENTS, Choices
 from gentle.descending import refuse_wide
-from gentle.design import Missing, Rows, learn_design
+from gentle.design import Rows, learn_design
 from gentle.driver import Progress
 from gentle.errors import GentleError, listed, near
 from gentle.fitting import fit_answered, refuse_constant_target
 from gentle.given import Column, open_rows
 from gentle.result import Fit
+from gentle.sieve import Missing
 from gentle.sources import open_source, pair_targets
 
 if TYPE_CHECKING:

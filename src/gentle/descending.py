@@ -13,7 +13,7 @@ import torch
 
 from gentle.answering import Answered, check_rows, check_sizes
 from gentle.approach import Approach, approach, confirmed, survey
-from gentle.batch import INTERCEPT, Batch, Floats
+from gentle.batch import EXACT_COLUMNS, INTERCEPT, Batch, Floats
 from gentle.certificate import Certificate, certify
 from gentle.choices import Choices
 from gentle.descended import Descended
@@ -30,7 +30,6 @@ from gentle.solvers import State
 from gentle.sparse import is_sparse
 from gentle.verdict import alone_verdict
 
-EXACT_COLUMNS = 4_096  # of which the exact answer is made beside a descent
 ALONE = ("sgd", "lbfgs", "cg")  # that go without the Hessian of all rows
 
 W = TypeVar("W", bound=Walkable)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -15,34 +15,37 @@ import polars as pl
 import torch
 from scipy.sparse import csr_array
 
-from gentle import formula as wilkinson
+from gentle import filling, plain, wilkinson
 from gentle.batch import INTERCEPT, Batch, Floats, Integers, Labels, rows_per_batch, together
+from gentle.columns import is_text, numbers, refuse_other_than_numbers, refuse_types
 from gentle.doubled import two_sum
-from gentle.errors import GentleError, listed, near, warn_of_rounding
+from gentle.errors import GentleError, listed, near
+from gentle.filling import Filling
+from gentle.formula import Parsed, parse
+from gentle.levels import Levels, Unseen, levels_of, unseen_level, with_levels
+from gentle.plain import Plain
+from gentle.sieve import Mask, Missing, Sieve, Sight
 from gentle.sources import Arrays, Chunk, Matrix, Source, open_source, with_columns
-from gentle.sources.source import bounds, is_number
+from gentle.sources.source import bounds
 from gentle.sparse import is_sparse, wrapped, written_out
 
 A = TypeVar("A", bound=np.generic)
 K = TypeVar("K", bound="npt.NDArray[Any] | csr_array[Any, Any]")
-Sight = Floats | csr_array  # numbers (n, p), or sparse ones
-Missing = Literal["drop", "raise"]
-Mask = npt.NDArray[np.bool_]
-Levels = Mapping[str, tuple[str, ...]]  # text column -> its levels, sorted, the reference first
 
-WIDE = (pl.Int64, pl.UInt64, pl.Int128)
-WHOLE = 2**53  # the last whole number up to which float64 has them all
-MOST_LEVELS = 5_000  # of a text column: each is a dense column of x
-MOSTLY_NUMBERS = 0.5  # a text column of which more than this share are numbers is a mistake
 HELD_BYTES = 2**28  # up to here rows that are walked often are kept as numbers
 POOL_NUMBERS = 2**23  # in memory at a time, where a stochastic pass reads a file
 FRAGMENTS = 64  # that such a pass reads in random order
-HEAD_ROWS = 100  # enough rows for a formula that learns nothing from them
 
 
 class Encoder(Protocol):
     """How complete rows of a frame become numbers."""
 
+    @property
+    def columns(self) -> tuple[str, ...]: ...
+    @property
+    def target_columns(self) -> tuple[str, ...]: ...
+    @property
+    def levels(self) -> Levels: ...
     @property
     def targets(self) -> tuple[str, ...]: ...
     @property
@@ -53,63 +56,27 @@ class Encoder(Protocol):
     def learned(self) -> str: ...
     @property
     def computes(self) -> bool: ...
-    def encode_x(self, frame: pl.DataFrame) -> Floats: ...
+    @property
+    def offset(self) -> str: ...
+    @property
+    def sparse(self) -> bool: ...
+    @property
+    def filled(self) -> int: ...
+    def state(self) -> dict[str, Any]: ...
+    def foreign(self, frame: pl.DataFrame) -> Iterator[tuple[str, Any, Mask, Any]]: ...
+    def encode_x(self, frame: pl.DataFrame) -> Sight: ...
     def encode_y(self, frame: pl.DataFrame) -> Floats: ...
-    def encode_low(self, frame: pl.DataFrame, x: Floats) -> Floats | None: ...
+    def encode_offset(self, frame: pl.DataFrame) -> Floats | None: ...
+    def encode_low(self, frame: pl.DataFrame, x: Sight) -> Floats | None: ...
 
 
-@dataclass(frozen=True)
-class Plain:
-    """Columns as they are: numbers, truths as 0 and 1, texts as one column a level but the first."""
+class Features(NamedTuple):
+    """What a prediction needs of the rows of a chunk that are complete."""
 
-    targets: tuple[str, ...]
-    features: tuple[str, ...]
-    levels: Levels
-    intercept: bool
-
-    @cached_property
-    def names(self) -> tuple[str, ...]:
-        return tuple(
-            name
-            for feature in self.features
-            for name in (
-                [f"{feature}[T.{level}]" for level in self.levels[feature][1:]]
-                if feature in self.levels
-                else [feature]
-            )
-        )
-
-    @property
-    def learned(self) -> str:
-        """Nothing beside the levels."""
-        return ""
-
-    @property
-    def computes(self) -> bool:
-        """No column is rounded from what it stands for."""
-        return False
-
-    def encode_x(self, frame: pl.DataFrame) -> Floats:
-        """(n, p)"""
-        columns = list(self._columns())
-        return _numbers(frame.select(columns)) if columns else np.empty((frame.height, 0))
-
-    def encode_y(self, frame: pl.DataFrame) -> Floats:
-        """(n, k)"""
-        return _numbers(frame.select(self.targets))
-
-    def encode_low(self, frame: pl.DataFrame, x: Floats) -> Floats | None:  # noqa: ARG002
-        """Nothing: columns as they are lack nothing."""
-        return None
-
-    def _columns(self) -> Iterator[pl.Expr]:
-        for feature in self.features:
-            column = pl.col(feature)
-            if feature in self.levels:
-                for level in self.levels[feature][1:]:
-                    yield (column == level).alias(f"{feature}[T.{level}]")
-            else:
-                yield column
+    x: Sight  # (n, p)
+    offset: Floats  # (n,)
+    rows: Integers  # (n,) where they stand in their source
+    n_unseen: int  # rows of the chunk, also left out ones, with a level that the fit did not see
 
 
 @dataclass(frozen=True)
@@ -125,6 +92,32 @@ class Design:
     offset: str | None = None
     clusters: tuple[str, ...] = ()
     missing: Missing = "drop"
+    filling: Filling = field(default_factory=Filling)  # what stands for missing values
+
+    def state(self) -> dict[str, Any]:
+        """All that it takes to make the design again, as numbers, lists and texts for JSON.
+
+        That is the state of its encoder, which see, and which columns are what: about as many numbers as
+        there are columns and levels, whatever the number of rows.
+        """
+        return {
+            "encoder": self.encoder.state(),
+            "weights": self.weights,
+            "frequencies": self.frequencies,
+            "offset": self.offset,
+            "clusters": list(self.clusters),
+            "missing": self.missing,
+            "filling": self.filling.state(),
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Design:
+        """The design whose `state` this is, which makes the same numbers of the same rows, bit for bit.
+
+        Raises GentleError for what is no such state. Nothing of it runs: a formula in it is read
+        anew, and held to the columns, operators and functions that a formula may name.
+        """
+        return _from_state(state)
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -138,7 +131,27 @@ class Design:
     @property
     def names(self) -> tuple[str, ...]:
         """Columns of x (p,), the constant not among them."""
-        return self.encoder.names
+        beside = self.filling.names
+        return (*self.encoder.names, *beside) if beside else self.encoder.names
+
+    @property
+    def known(self) -> bool:
+        """Whether a part of the target is known: an offset."""
+        return self.offset is not None or bool(self.encoder.offset)
+
+    @property
+    def sparse(self) -> bool:
+        """Whether x is sparse, because of the many levels of texts."""
+        return self.encoder.sparse
+
+    @property
+    def width(self) -> int:
+        """How many numbers a row takes in memory."""
+        return self.encoder.filled + len(self.filling.names) + len(self.targets)
+
+    @cached_property
+    def _kinds(self) -> Mapping[str, pl.Enum]:
+        return {name: pl.Enum(levels) for name, levels in self.levels.items()}
 
     @property
     def meaning(self) -> Mapping[str, object]:
@@ -150,7 +163,8 @@ class Design:
             "what functions learned from the rows": self.encoder.learned,
             "weights": self.weights is None,
             "frequencies": self.frequencies is None,
-            "offset": self.offset is None,
+            "offset": (self.offset is None, self.encoder.offset),
+            "what stands for missing numbers": tuple(self.filling.fills.items()),
         }
 
     @property
@@ -174,16 +188,17 @@ class Design:
         with missing="raise", a missing value, each with its row and column.
         """
         n_read = len(chunk.rows)
-        sieve = _Sieve(chunk.rows, where, self.missing)
-        chunk = sieve.complete(chunk, self.needed)
-        x, y, low = self._numbers(chunk, where)
+        sieve = Sieve(chunk.rows, where, self.missing)
+        chunk, gone = self._completed(chunk, self.needed, sieve)
+        chunk, _ = self._coded(chunk, where)
+        x, known = self._explaining(chunk, gone)
+        y, low = self._explained(chunk, x)
         weight = self._mass(chunk, self.weights, sieve)
         frequency = self._mass(chunk, self.frequencies, sieve)
         y_low = None
-        if self.offset is not None:
-            offset = _column(chunk, self.offset)[:, None]
-            sieve.finite((self.offset,), offset)
-            y, y_low = two_sum(y, -offset)
+        if known is not None:
+            sieve.finite((self.offset or f"offset({self.encoder.offset})",), known[:, None])
+            y, y_low = two_sum(y, -known[:, None])
         if not (isinstance(chunk.table, Matrix) and chunk.table.finite):
             sieve.finite(self.names, x)
         sieve.finite(self.targets, y)
@@ -203,6 +218,7 @@ class Design:
             tuple(_kept(labels, keep) for labels in groups),
             None if low is None else _tensor(_kept(low, keep)),
             None if y_low is None else _tensor(_kept(y_low, keep)),
+            self.filling.counts(gone, keep),
         )
 
     @property
@@ -218,7 +234,8 @@ class Design:
             yield np.empty((height, 0)), np.zeros(height), np.arange(height)
             return
         for chunk in source.scan(self.explaining, size):
-            yield self.features(chunk, source.name)
+            found = self.features(chunk, source.name)
+            yield found.x, found.offset, found.rows
 
     def opened(self, data: Any, offset: Any = None) -> Source:
         """A source for rows that are to be predicted, with the columns that this needs."""
@@ -230,37 +247,81 @@ class Design:
         refuse_lacking(source, self.explaining, self)
         return source
 
-    def features(self, chunk: Chunk, where: str) -> tuple[Sight, Floats, Integers]:
-        """(x, offset, rows) of the rows that are complete: what a prediction needs."""
-        sieve = _Sieve(chunk.rows, where, "drop")
-        needed = self.columns if self.offset is None else (*self.columns, self.offset)
-        chunk = sieve.complete(chunk, needed)
-        if isinstance(chunk.table, Matrix):
-            x = chunk.table.x
-        else:
-            frame = _with_levels(chunk, self.levels, where)
-            x = self.encoder.encode_x(frame.select(self.columns) if self.columns else frame)
+    def features(self, chunk: Chunk, where: str, unseen: Unseen = "error") -> Features:
+        """What a prediction needs of the rows that are complete; `where` names their source.
+
+        Args:
+            unseen: what becomes of a row with a level that the fit did not see: "error" refuses it,
+                "reference" counts it as the reference level, "missing" leaves it out.
+        """
+        sieve = Sieve(chunk.rows, where, "drop")
+        chunk, gone = self._completed(chunk, self.explaining, sieve)
+        chunk, foreign = self._coded(chunk, where, unseen)
+        if unseen == "missing":
+            sieve.keep &= ~foreign
+        x, known = self._explaining(chunk, gone)
         sieve.finite(self.names, x)
-        offset = np.zeros(x.shape[0]) if self.offset is None else _column(chunk, self.offset)
+        offset = np.zeros(x.shape[0]) if known is None else known
         sieve.finite(("offset",), offset[:, None])
         keep = sieve.keep
-        return _kept(x, keep), _kept(offset, keep), _kept(chunk.rows, keep)
+        n_unseen = int(foreign.sum())
+        return Features(_kept(x, keep), _kept(offset, keep), _kept(chunk.rows, keep), n_unseen)
 
-    def _numbers(self, chunk: Chunk, where: str) -> tuple[Sight, Floats, Floats | None]:
-        """(x, y, low) of a chunk: (n, p), (n, k) and, where x is computed, what it lacks (n, p)."""
+    def complete_frames(self, source: Source, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """The rows of a source that have these columns, coded and filled, as functions learn from them."""
+        for chunk in source.scan(columns, rows_per_batch(len(columns))):
+            sieve = Sieve(chunk.rows, source.name, "drop")
+            chunk, _ = self._completed(chunk, columns, sieve)
+            chunk, _ = self._coded(chunk, source.name)
+            assert isinstance(chunk.table, pl.DataFrame)
+            yield chunk.table
+
+    def _completed(
+        self, chunk: Chunk, columns: Sequence[str], sieve: Sieve
+    ) -> tuple[Chunk, Mask | None]:
+        """(the rows that have what they must of these columns, where the rest was missing)."""
+        chunk = sieve.complete(chunk, self.filling.required(columns))
+        return self.filling.filled(chunk, self.columns)
+
+    def _coded(self, chunk: Chunk, where: str, unseen: Unseen = "error") -> tuple[Chunk, Mask]:
+        """(the chunk with texts as levels that the fit saw, which rows had others)."""
+        if isinstance(chunk.table, Matrix):
+            return chunk, np.zeros(len(chunk.rows), dtype=bool)
+        frame, foreign = with_levels(chunk, self._kinds, where, unseen)
+        for name, values, other, known in self.encoder.foreign(frame):
+            if unseen == "error" and other.any():
+                raise unseen_level(name, chunk, values, other, known, where)
+            foreign |= other
+        return chunk._replace(table=frame), foreign
+
+    def _explaining(self, chunk: Chunk, gone: Mask | None) -> tuple[Sight, Floats | None]:
+        """(x, offset) of a chunk: (n, p) and, where a part of the target is known, (n,)."""
+        known = None if self.offset is None else _column(chunk, self.offset)
+        if isinstance(chunk.table, Matrix):
+            return self.filling.beside(chunk.table.x, gone), known
+        own = chunk.table.select(self.columns) if self.columns else chunk.table
+        inside = self.encoder.encode_offset(own)
+        if inside is not None:
+            known = inside if known is None else known + inside
+        return self.filling.beside(self.encoder.encode_x(own), gone), known
+
+    def _explained(self, chunk: Chunk, x: Sight) -> tuple[Floats, Floats | None]:
+        """(y, low) of a chunk: (n, k) and, where x is computed, what it lacks (n, p)."""
         if isinstance(chunk.table, Matrix):
             columns = [chunk.table.other[name] for name in self.targets]
-            return (
-                chunk.table.x,
-                columns[0][:, None] if len(columns) == 1 else np.stack(columns, 1),
-                None,
-            )
-        own = list(dict.fromkeys((*self.columns, *self.target_columns)))
-        frame = _with_levels(chunk, self.levels, where).select(own)
-        x = self.encoder.encode_x(frame)
-        return x, self.encoder.encode_y(frame), self.encoder.encode_low(frame, x)
+            return columns[0][:, None] if len(columns) == 1 else np.stack(columns, 1), None
+        own = chunk.table.select(list(dict.fromkeys((*self.columns, *self.target_columns))))
+        beside = len(self.filling.names)
+        low = (
+            self.encoder.encode_low(own, x[:, : x.shape[1] - beside])
+            if self.encoder.computes
+            else None
+        )
+        return self.encoder.encode_y(own), None if low is None else np.pad(
+            low, ((0, 0), (0, beside))
+        )
 
-    def _mass(self, chunk: Chunk, name: str | None, sieve: _Sieve) -> Floats | None:
+    def _mass(self, chunk: Chunk, name: str | None, sieve: Sieve) -> Floats | None:
         """Weights or frequencies, (n,), where the design has them."""
         if name is None:
             return None
@@ -274,10 +335,10 @@ def _column(chunk: Chunk, name: str) -> Floats:
     """A column of numbers beside x, (n,)."""
     if isinstance(chunk.table, Matrix):
         return chunk.table.other[name]
-    return _numbers(chunk.table.select(name))[:, 0]
+    return numbers(chunk.table.select(name))[:, 0]
 
 
-def _labels(chunk: Chunk, name: str, sieve: _Sieve) -> Labels:
+def _labels(chunk: Chunk, name: str, sieve: Sieve) -> Labels:
     """Which cluster each row belongs to, (n,): texts, whole numbers, or numbers."""
     if isinstance(chunk.table, Matrix):
         labels = chunk.table.labels[name]
@@ -293,96 +354,6 @@ def _labels(chunk: Chunk, name: str, sieve: _Sieve) -> Labels:
     return column.cast(pl.String).to_numpy().astype(str)
 
 
-def _with_levels(chunk: Chunk, levels: Levels, where: str) -> pl.DataFrame:
-    """The chunk's frame, its texts as one of the levels that the fit saw."""
-    assert isinstance(chunk.table, pl.DataFrame)
-    frame = chunk.table
-    for name in [name for name in levels if name in frame.columns]:
-        texts = frame[name].cast(pl.String)
-        unseen = ~texts.is_in(levels[name])
-        if unseen.any():
-            at = int(unseen.arg_max() or 0)
-            raise GentleError(
-                f"column '{name}' of {where} has '{texts[at]}' in row {chunk.rows[at] + 1:,}, "
-                f"a level that the fit did not see: {near(str(texts[at]), levels[name])}"
-            )
-        frame = frame.with_columns(texts.cast(pl.Enum(levels[name])))
-    return frame
-
-
-class _Sieve:
-    """Which rows of a chunk go on, why the others do not, and what is an error."""
-
-    def __init__(self, rows: Integers, where: str, missing: Missing) -> None:
-        self.rows = rows
-        self.keep: Mask = np.ones(len(rows), dtype=bool)  # of the rows that are still complete
-        self.missing_by_column: dict[str, int] = {}
-        self.n_weightless = 0
-        self._where = where
-        self._missing = missing
-
-    def complete(self, chunk: Chunk, columns: Sequence[str]) -> Chunk:
-        """The chunk without the rows that have a null or a NaN in one of these columns."""
-        if isinstance(chunk.table, Matrix):
-            return chunk  # numbers already: `finite` sees their NaN
-        for name in columns:
-            column = chunk.table[name]
-            gone = column.is_null()
-            if column.dtype.is_float():
-                gone = gone | column.is_nan().fill_null(value=False)
-            if gone.any():
-                self._leave_out(name, gone.to_numpy())
-        if self.keep.all():
-            return chunk
-        chunk = Chunk(self.rows[self.keep], chunk.table.filter(pl.Series(self.keep)))
-        self.rows, self.keep = chunk.rows, np.ones(len(chunk.rows), dtype=bool)
-        return chunk
-
-    def finite(self, names: Sequence[str], values: Sight) -> None:
-        """Leave out rows of values (n, m) with a NaN; refuse an infinity."""
-        with np.errstate(invalid="ignore", over="ignore"):
-            if np.isfinite(values.sum()):  # one number that is not finite spoils the sum
-                return
-        if isinstance(values, csr_array):
-            bad = np.unique(values.indices[~np.isfinite(values.data)])
-            names, values = [names[at] for at in bad], values[:, bad].toarray()
-        for name, column in zip(names, values.T, strict=True):
-            infinite = np.isinf(column) & self.keep
-            if infinite.any():
-                raise GentleError(
-                    f"column '{name}' of {self._where} is infinite in row {self._first(infinite)}: "
-                    "leave the row out or give it a number"
-                )
-            gone = np.isnan(column) & self.keep
-            if gone.any():
-                self._leave_out(name, gone)
-
-    def positive(self, name: str, values: Floats) -> None:
-        """Leave out rows of weight zero, as if they were not there; refuse a weight below zero."""
-        below = values < 0
-        if below.any():
-            raise GentleError(
-                f"weights and frequencies must be 0 or more, but '{name}' of {self._where} is "
-                f"{values[below][0]:g} in row {self._first(below)}"
-            )
-        zero = (values == 0) & self.keep
-        self.n_weightless += int(zero.sum())
-        self.keep &= ~zero
-
-    def _leave_out(self, name: str, gone: Mask) -> None:
-        if self._missing == "raise":
-            raise GentleError(
-                f"column '{name}' of {self._where} has a missing value in row {self._first(gone)}, "
-                "and missing is to be refused ('raise'): 'drop' leaves such rows out"
-            )
-        self.missing_by_column[name] = self.missing_by_column.get(name, 0) + int(gone.sum())
-        self.keep &= ~gone
-
-    def _first(self, mask: Mask) -> str:
-        """The first row of a mask as people count: from 1, the header not among them."""
-        return f"{self.rows[int(mask.argmax())] + 1:,}"
-
-
 @dataclass(frozen=True)
 class Rows:
     """A source seen through a design: what a pass walks over, batch by batch."""
@@ -393,8 +364,8 @@ class Rows:
     raw: bool = False  # whether sparse rows and float32 stay so
 
     def __iter__(self) -> Iterator[Batch]:
-        width = len(self.design.names) + len(self.design.targets)
-        size = self.batch_rows or rows_per_batch(width)
+        wide = len(self.design.names) + len(self.design.targets)
+        size = self.batch_rows or rows_per_batch(self.design.width if self.raw else wide)
         for chunk in self.source.scan(self.design.needed, size):
             yield self.design.batch(chunk, self.source.name, raw=self.raw)
 
@@ -417,7 +388,7 @@ class Rows:
         for at in rng.permutation(len(pieces)):
             for batch in pieces[at]:
                 pool.append(batch)
-                if sum(part.x.numel() for part in pool) >= POOL_NUMBERS:
+                if sum(map(_size, pool)) >= POOL_NUMBERS:
                     yield together(pool)
                     pool = []
         if pool:
@@ -429,10 +400,11 @@ class Rows:
         if there or _in_place(self.source, self.design):
             once = replace(self, batch_rows=max(1, self.source.height()), raw=True)
             return Held.of(together(list(once)))
-        width = len(self.design.names) + len(self.design.targets)
-        if 8 * self.source.height() * width > HELD_BYTES:
-            return self
-        return Held(tuple(self))
+        rows = replace(self, raw=True) if self.design.sparse else self
+        if 8 * self.source.height() * self.design.width > HELD_BYTES:
+            return rows
+        held = tuple(rows)
+        return Held.of(together(held)) if self.design.sparse and held else Held(held)
 
 
 @dataclass(frozen=True, eq=False)
@@ -479,6 +451,11 @@ class Held:
         return together(self.batches) if self.whole is None else self.whole
 
 
+def _size(batch: Batch) -> int:
+    """How many numbers of x a batch holds."""
+    return (batch.x.values() if is_sparse(batch.x) else batch.x).numel()
+
+
 def _in_place(source: Source, design: Design) -> bool:
     """Whether the numbers of a source are there as a batch has them, with no row to leave out."""
     if not isinstance(source, Arrays) or isinstance(source.x, csr_array):
@@ -517,10 +494,12 @@ def learn_design(
 ) -> Design:
     """The design of a source: from a formula, or from its targets and their features.
 
+    The texts of a source that can be read only once have no levels yet: see `widening`.
+
     Raises GentleError for a name that does not exist and for a column that is no number and no text.
     """
-    if missing not in ("drop", "raise"):
-        raise GentleError(f"missing must be 'drop' or 'raise', and is {missing!r}")
+    if missing not in get_args(Missing):
+        raise GentleError(f"missing must be {listed(get_args(Missing), 'or')}, and is {missing!r}")
     schema = source.schema()
     numbers = {"weights": weights, "frequencies": frequencies, "offset": offset}
     for role, name in (
@@ -549,33 +528,55 @@ def learn_design(
             )
     if twice := sorted({name for name in targets if list(targets).count(name) > 1}):
         raise GentleError(f"a target is named twice: {listed(twice)}")
-    if formula is not None:
-        if targets or features is not None:
-            raise GentleError("give a formula, or a target and its features, but not both")
-        design = _from_formula(source, formula, (*extra, *clusters), missing)
+    if formula is not None and (targets or features is not None):
+        raise GentleError("give a formula, or a target and its features, but not both")
+    aside = (*extra, *clusters)
+    parsed = None if formula is None else _formula(source, formula, aside)
+    if parsed is None:
+        columns, target_columns = _features(source, targets, features, aside), tuple(targets)
     else:
-        aside = (*extra, *clusters)
-        design = _from_columns(source, targets, features, intercept, aside, missing)
+        columns, target_columns = parsed.feature_columns, parsed.target_columns
+    texts = [name for name in columns if is_text(schema[name])]
+    if texts and not source.replayable and parsed is not None:
+        raise GentleError(
+            f"a formula needs the levels of {listed(texts)} before its first row, and {source.name} can be "
+            "read only once: give a file or a frame, or name the target without a formula"
+        )
+    levels = {name: levels_of(source, name) if source.replayable else () for name in texts}
+    bare = Design(
+        Plain(target_columns, columns, levels, intercept),
+        columns,
+        target_columns,
+        levels,
+        weights,
+        frequencies,
+        offset,
+        tuple(clusters),
+        missing,
+    )
+    unfilled = {*texts, *(() if parsed is None else (*parsed.coded, *parsed.offset_columns))}
+    plain_columns = [name for name in columns if name not in unfilled]
+    filled = filling.learn(
+        source,
+        missing,
+        plain=plain_columns,
+        texts=texts,
+        needed=bare.needed,
+        masses=(weights, frequencies),
+    )
+    design = replace(bare, filling=filled)
+    if parsed is not None:
+        design = replace(design, encoder=_learned(source, parsed, design))
     names = Counter((INTERCEPT,) * design.intercept + design.names)
     if twice := sorted(name for name, times in names.items() if times > 1):
         raise GentleError(f"each column of the model needs its own name: two are {listed(twice)}")
-    return replace(
-        design,
-        weights=weights,
-        frequencies=frequencies,
-        offset=offset,
-        clusters=tuple(clusters),
-    )
+    return design
 
 
-def _from_columns(
-    source: Source,
-    targets: Sequence[str],
-    features: Sequence[str] | None,
-    intercept: bool,
-    aside: Sequence[str],
-    missing: Missing,
-) -> Design:
+def _features(
+    source: Source, targets: Sequence[str], features: Sequence[str] | None, aside: Sequence[str]
+) -> tuple[str, ...]:
+    """The columns that explain the targets: those that are named, or all that have no other part."""
     schema = source.schema()
     if not targets:
         raise GentleError(
@@ -593,71 +594,69 @@ def _from_columns(
                 f"the target '{target}' is among the features: it would explain itself"
             )
         refuse_other_than_numbers(source, target)
-    _refuse_types(source, features)
-    levels = {name: _levels(source, name) for name in features if _is_text(schema[name])}
-    encoder = Plain(tuple(targets), tuple(features), levels, intercept)
-    return Design(encoder, tuple(features), tuple(targets), levels, missing=missing)
+    refuse_types(source, features)
+    return tuple(features)
 
 
-def _from_formula(source: Source, text: str, aside: Sequence[str], missing: Missing) -> Design:
-    schema = source.schema()
+def _formula(source: Source, text: str, aside: Sequence[str]) -> Parsed:
+    """The formula, whose columns hold what it needs."""
     if isinstance(source, Arrays):
         raise GentleError("a formula needs columns with names: give a frame or a file, not arrays")
-    parsed = wilkinson.parse(text, schema, aside)
-    _refuse_types(source, parsed.columns)
-    for name in parsed.target_columns:
+    parsed = parse(text, source.schema(), aside)
+    refuse_types(source, parsed.columns)
+    for name in (*parsed.target_columns, *parsed.offset_columns):
         refuse_other_than_numbers(source, name)
-    levels = {name: _levels(source, name) for name in parsed.columns if _is_text(schema[name])}
     if overlap := set(parsed.target_columns) & set(parsed.feature_columns):
         raise GentleError(f"{listed(overlap)} stands on both sides of '~' in '{text}'")
-    chunk = _complete_rows(source, parsed.columns, all_rows=parsed.learns)
-    encoder = wilkinson.learn(parsed, _with_levels(chunk, levels, source.name))
-    return Design(encoder, parsed.feature_columns, parsed.target_columns, levels, missing=missing)
+    return parsed
 
 
-def _complete_rows(source: Source, columns: Sequence[str], *, all_rows: bool) -> Chunk:
-    """The rows without a missing value in these columns: all of them, or a few."""
-    pieces = []
-    for chunk in source.scan(columns, rows_per_batch(1)):
-        pieces.append(_Sieve(chunk.rows, source.name, "drop").complete(chunk, columns))
-        if not all_rows and len(pieces[-1].rows):
-            break
-    if not pieces:
-        raise GentleError(f"{source.name} has columns but no rows: there is nothing to fit")
-    tables = [piece.table for piece in pieces if isinstance(piece.table, pl.DataFrame)]
-    whole = Chunk(np.concatenate([piece.rows for piece in pieces]), pl.concat(tables))
-    return whole if all_rows else Chunk(whole.rows[:HEAD_ROWS], pl.concat(tables).head(HEAD_ROWS))
+def _learned(source: Source, parsed: Parsed, design: Design) -> Encoder:
+    """The encoder of a formula, whose functions learn from all rows of the source."""
+
+    def frames(learning: Sequence[str]) -> Iterator[pl.DataFrame]:
+        if not source.replayable:
+            raise GentleError(
+                f"{listed(learning)} must learn from all rows before the fit, and {source.name} can be "
+                "read only once: give a file or a frame, or say by numbers what is to be learned, such "
+                "as knots= with bounds"
+            )
+        return design.complete_frames(source, parsed.columns)
+
+    return wilkinson.learn(parsed, source.schema(), design.levels, frames)
 
 
-def _levels(source: Source, name: str) -> tuple[str, ...]:
-    """The levels of a text column over all rows, sorted; the first is the reference."""
-    seen: dict[str, int] = {}
-    n_texts = n_numbers = 0
-    for rows, table in source.scan([name], rows_per_batch(1)):
-        assert isinstance(table, pl.DataFrame)
-        texts = table[name].cast(pl.String)
-        numbers = texts.str.strip_chars().cast(pl.Float64, strict=False)
-        n_texts += len(texts) - texts.null_count()
-        n_numbers += len(numbers) - numbers.null_count()
-        for level in texts.unique(maintain_order=True).drop_nulls():
-            if level not in seen:
-                seen[level] = int(rows[int((texts == level).arg_max() or 0)])
-        if len(seen) > MOST_LEVELS:
-            break
-    words = {level: row for level, row in seen.items() if not is_number(level)}
-    if words and n_numbers > MOSTLY_NUMBERS * n_texts:
-        level, row = next(iter(words.items()))
-        raise GentleError(
-            f"column '{name}' of {source.name} should be numbers, as {n_numbers:,} of its "
-            f"{n_texts:,} values are, but holds '{level}' in row {row + 1:,}: mend it, or leave it "
-            "empty for a missing value"
-        )
-    if len(seen) > MOST_LEVELS:
-        raise GentleError(
-            f"column '{name}' of {source.name} is text with more than {MOST_LEVELS:,} levels: "
-            "leave it out with a formula or features="
-        )
-    return tuple(sorted(seen))
+def _from_state(state: Mapping[str, Any]) -> Design:
+    """The design of a state, its parts held against each other."""
+    encoders: Mapping[str, Callable[[Any], Encoder]] = {
+        "columns": plain.from_state,
+        "formula": wilkinson.from_state,
+    }
+    try:
+        encoder = encoders[state["encoder"]["kind"]](state["encoder"])
+        clusters = tuple(state["clusters"])
+        masses = tuple(state[part] for part in ("weights", "frequencies", "offset"))
+        missing = state["missing"]
+        found = filling.from_state(state["filling"])
+    except (AttributeError, LookupError, TypeError):
+        raise GentleError("this is not the state of a design: it is damaged") from None
+    named = (*clusters, *(name for name in masses if name is not None))
+    sound = all(isinstance(name, str) for name in named) and missing in get_args(Missing)
+    if not sound or not {*found.columns} <= {*encoder.columns}:
+        raise GentleError("this is not the state of a design: its parts contradict each other")
+    weights, frequencies, offset = masses
+    return Design(
+        encoder,
+        encoder.columns,
+        encoder.target_columns,
+        encoder.levels,
+        weights,
+        frequencies,
+        offset,
+        clusters,
+        missing,
+        found,
+    )
 
 
 def refuse_lacking(source: Source, columns: Sequence[str], design: Design) -> None:
@@ -677,54 +676,6 @@ def refuse_lacking(source: Source, columns: Sequence[str], design: Design) -> No
                 f"{source.name} has no column '{name}', which the fit needs: "
                 f"{near(name, schema)}{beside}"
             )
-
-
-def refuse_other_than_numbers(source: Source, name: str) -> None:
-    """Raises GentleError where a column that must be numbers is not, with the first row that shows it."""
-    _refuse_types(source, [name])
-    if not _is_text(source.schema()[name]):
-        return
-    where = f"column '{name}' of {source.name} must be numbers, but is text"
-    for rows, table in source.scan([name], rows_per_batch(1)):
-        assert isinstance(table, pl.DataFrame)
-        for row, text in zip(rows, table[name].cast(pl.String), strict=True):
-            if text is not None and not is_number(text):
-                raise GentleError(f"{where}: '{text}' in row {row + 1:,}")
-    raise GentleError(where)
-
-
-def _refuse_types(source: Source, names: Sequence[str]) -> None:
-    """Raises GentleError for a column that is neither numbers, truths nor text."""
-    schema = source.schema()
-    for name in names:
-        dtype = schema[name]
-        if isinstance(dtype, pl.Float64 | pl.Float32):
-            continue  # there may be a hundred thousand of them
-        if dtype.is_temporal():
-            raise GentleError(
-                f"column '{name}' of {source.name} holds dates or times ({dtype}): give a number made "
-                "of it, such as days since a start, or leave it out with a formula"
-            )
-        if dtype == pl.Null:
-            raise GentleError(f"column '{name}' of {source.name} is empty: every value is missing")
-        if not (dtype.is_numeric() or dtype == pl.Boolean or _is_text(dtype)):
-            raise GentleError(
-                f"column '{name}' of {source.name} holds {dtype}: numbers, truths or text are needed"
-            )
-
-
-def _is_text(dtype: pl.DataType) -> bool:
-    return isinstance(dtype, pl.String | pl.Categorical | pl.Enum)
-
-
-def _numbers(frame: pl.DataFrame) -> Floats:
-    """A frame of numbers and truths as a row-major matrix."""
-    for column in frame:
-        if column.dtype in WIDE and column.len() - column.null_count():
-            low, high = column.cast(pl.Float64).min(), column.cast(pl.Float64).max()
-            if max(-low, high) > WHOLE:  # type: ignore[operator, type-var]
-                warn_of_rounding(column.name)
-    return np.ascontiguousarray(frame.select(pl.all().cast(pl.Float64)).to_numpy())
 
 
 def _kept(values: K, keep: Mask) -> K:

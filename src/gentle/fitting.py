@@ -11,13 +11,13 @@ from typing import Any, TypeVar
 
 from gentle.answering import Answered, answer, answer_sums, check_rows, first_pass
 from gentle.approach import Approach
-from gentle.batch import INTERCEPT, Batch, Floats
+from gentle.batch import EXACT_COLUMNS, INTERCEPT, Batch, Floats
 from gentle.certificate import certify
 from gentle.choices import DESCENTS, Choices
 from gentle.coefficients import starts
 from gentle.descended import Descended
 from gentle.descending import approaches, confirm, descend, descend_rows, is_wide, of_target
-from gentle.design import Design, Held, Missing, Rows, learn_design
+from gentle.design import Design, Held, Rows, learn_design
 from gentle.driver import Watch
 from gentle.engines import Divisible, fold
 from gentle.errors import CovarianceWarning, GentleError, PrecisionWarning, check_seed, listed
@@ -27,9 +27,11 @@ from gentle.meat import Sandwich, sandwich
 from gentle.online import RANDOM_SCALING, OnePass, one_pass
 from gentle.result import Descent, Fit, Fits
 from gentle.shuffling import Changed
+from gentle.sieve import Missing
 from gentle.sources import Source, hold_out, pair_targets
 from gentle.statistics import Moments, Opening, Score, Tally, Triangle, merged
 from gentle.verdict import descent_verdict, exact_verdict
+from gentle.widening import read_once
 
 OF_ONE_PASS = ("data", "formula", "target", "features", "names", "intercept", "weights", "missing")
 ONE_PASS_KNOWS = ("passes", "errors", "solver", "seed")  # it draws nothing
@@ -83,7 +85,9 @@ def fit(
         data: a frame (anything that speaks the Arrow C stream), the path of a .csv or .parquet
             file, or a pair (X, y) of arrays or tensors, X (n, p) and y (n,), or (n, k) for k targets.
         formula: a Wilkinson formula such as "price ~ carat + C(cut)"; powers such as I(x**3) and
-            poly(x, 3, raw=True) are taken exactly, not as float64 rounds them.
+            poly(x, 3, raw=True) are taken exactly, not as float64 rounds them. Functions that learn,
+            such as poly, bs and scale, learn from all rows; offset(x) is a part of the target that is
+            known.
         target: the column to explain, where there is no formula; several make several fits.
         features: the columns that explain it; by default every column that has no other part.
         names: names for the columns of X, where X is an array.
@@ -111,7 +115,10 @@ def fit(
             "raise" refuses it.
         method: "auto" makes cross-products and reads the rows again for a QR triangle where these
             lose too many digits; "qr" makes the triangle at once.
-        missing: "drop" leaves out rows with a null or NaN, and counts them; "raise" refuses them.
+        missing: "drop" leaves out rows with a null or NaN, and counts them; "raise" refuses them. "mean"
+            takes the column's mean over the rows that are used, and "indicator" adds a column
+            "x[missing]" of 0 and 1 to that; a text that is missing then has that column for its level.
+            A row without its target, weight, offset or cluster is left out all the same.
         seed: of everything that is drawn: the sample, the minibatches and a shuffled split.
         max_passes: how many readings of the rows a descent may take.
         time_limit: how many seconds a descent may take; it then ends at the best point so far.
@@ -188,6 +195,11 @@ def fit(
         **parts,
     )
     rows = Rows(source, design)
+    if not source.replayable:
+        once = fit_once(rows, choices)
+        for one in once:
+            refuse_constant_target(one, source)
+        return once[0] if len(once) == 1 else Fits(once)
     begin = None if start is None else _starts(start, design, choices)
     if is_wide(design, choices):
         alone = descend_rows(rows, choices, watch=watch, begin=begin)
@@ -309,6 +321,39 @@ def from_sums(one: Fit, sums: Moments | Triangle, tally: Tally) -> Fit:
     opening = Opening(tally, sums)
     exact, placing = answer_sums(opening, one.design, one.target, choices)
     return _result(exact, placing, one.design, at, opening, None, None, choices, single=one.single)
+
+
+def fit_once(rows: Rows, choices: Choices) -> tuple[Fit, ...]:
+    """The exact fits of rows that can be read only once, for each target.
+
+    Raises GentleError for what reads them again: a descent, and errors that are not classical.
+    """
+    source = rows.source
+    if choices.descends or choices.errors != "classical":
+        what = f"solver='{choices.solver}'" if choices.descends else f"errors='{choices.errors}'"
+        raise GentleError(
+            f"{what} reads the rows more than once, and {source.name} cannot be: leave it out, or give a "
+            "file, a frame, or a function that makes the batches anew"
+        )
+    most = float("inf") if choices.solver == "exact" else EXACT_COLUMNS
+    if len(rows.design.names) > most:
+        raise GentleError(
+            f"beyond {EXACT_COLUMNS:,} columns a fit is a descent, which reads the rows more than once, "
+            f"and {source.name} cannot be: give a file or a frame"
+        )
+    zero = Moments() if choices.method == "auto" else Triangle.unplaced()
+    design, opening = read_once(source, rows.design, zero, most=most)
+    learned = replace(rows, design=design)
+    check_rows(opening.tally, learned)
+    fits = []
+    for at, target in enumerate(design.targets):
+        alone = replace(opening, sums=opening.sums.of(at))
+        exact, placing = answer_sums(alone, design, target, choices)
+        fits.append(
+            _result(exact, placing, design, at, alone, None, None, choices, single=learned.single)
+        )
+    _warn_of_digits(fits, choices)
+    return tuple(fits)
 
 
 def fit_more(before: Sequence[Fit], rows: Rows, choices: Choices) -> tuple[Fit, ...]:

@@ -8,24 +8,18 @@ is evaluated, when fitting and when predicting.
 from __future__ import annotations
 
 import ast
-import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import pandas as pd
-import polars as pl
-from formulaic import Formula, ModelSpec
+from formulaic import Formula, SimpleFormula, StructuredFormula
 from formulaic.errors import FormulaicError
 from formulaic.parser.algos.tokenize import tokenize
 from formulaic.parser.types import Factor, Term, Token
-from formulaic.utils.constraints import LinearConstraints
 
-from gentle.batch import INTERCEPT, Floats
-from gentle.doubled import power
+from gentle.batch import INTERCEPT
 from gentle.errors import GentleError, near
 from gentle.sources import Schema
 
@@ -57,11 +51,8 @@ LARGEST_INTERACTION = 4  # in (a + b + c)**4
 MOST_PRODUCTS = 10  # a * b doubles the terms: each factor more doubles them again
 LONGEST_FORMULA = 100_000  # characters
 
-_QUOTED = re.compile(r"`([^`]*)`")
-_NUMBER = re.compile(r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?(?![\w.])")
-_OPERATOR = re.compile(r"==?|[-+*/(),]")
-_UNKNOWN = re.compile(r"[\w.]+(?:\([^()]*\)|\[[^\[\]]*\]|:[\w.]+)*")  # a[T.b]:c, in a sentence
-_LINEAR = "restrictions are linear, such as 'a = b, 2*c + d = 3'"
+QUOTED = re.compile(r"`([^`]*)`")
+_OFFSET = re.compile(r"\s*offset\s*\((.*)\)\s*", re.DOTALL)
 _NODES = (
     ast.Expression, ast.BinOp, ast.UnaryOp, ast.Compare, ast.Call, ast.Name, ast.Load,
     ast.Constant, ast.keyword, ast.Attribute,
@@ -74,10 +65,12 @@ class Parsed:
     """A formula that has been read and found harmless; nothing of it has been evaluated yet."""
 
     text: str
-    formula: Formula
+    formula: Any  # formulaic's terms, left and right of the ~ and of the offset
     target_columns: tuple[str, ...]  # the source's columns left of the ~, in the source's order
     feature_columns: tuple[str, ...]  # those right of it
-    learns: bool  # whether a function of it has a state that comes from the data
+    aside: tuple[str, ...]  # of these, the ones that '.' does not stand for
+    offset: str  # the expression in offset(), or several as a sum; empty without one
+    offset_columns: tuple[str, ...]  # the columns in it, which are among those right of the ~
     coded: frozenset[str]  # columns that stand alone in C(): their integers are names of levels
 
     @property
@@ -85,67 +78,13 @@ class Parsed:
         """The source's columns it names, each once."""
         return tuple(dict.fromkeys((*self.feature_columns, *self.target_columns)))
 
-
-class Power(NamedTuple):
-    """A column of x that is a whole power of one column of the source, to be had exactly."""
-
-    place: int  # in x
-    column: str
-    exponent: int
-
-
-@dataclass(frozen=True)
-class Wilkinson:
-    """A formula with the state it learned, such as knots and means: frames to numbers."""
-
-    text: str
-    targets: tuple[str, ...]
-    names: tuple[str, ...]  # columns of x, the constant not among them
-    intercept: bool
-    spec: Any  # formulaic's ModelSpecs
-    coded: frozenset[str]
-    powers: tuple[Power, ...] = ()
-
     @property
-    def computes(self) -> bool:
-        """Whether columns are rounded powers, which stand for the exact ones."""
-        return bool(self.powers)
-
-    @property
-    def learned(self) -> str:
-        """What its functions learned from the rows, such as means and knots."""
-        states = (side.transform_state for side in (self.spec.lhs, self.spec.rhs))
-        with np.printoptions(threshold=np.iinfo(np.int64).max, floatmode="unique"):
-            return " ".join(repr(state) for state in states)
-
-    def encode_x(self, frame: pl.DataFrame) -> Floats:
-        """x of complete rows, (n, p)."""
-        x = self._side(self.spec.rhs, frame)
-        return x[:, 1:] if self.intercept else x
-
-    def encode_y(self, frame: pl.DataFrame) -> Floats:
-        """y of complete rows, (n, k)."""
-        return self._side(self.spec.lhs, frame)
-
-    def encode_low(self, frame: pl.DataFrame, x: Floats) -> Floats | None:
-        """What the powers among the columns of x lack of the exact ones, (n, p); None without powers."""
-        if not self.powers:
-            return None
-        low = np.zeros_like(x)
-        with np.errstate(all="ignore"):
-            for of in self.powers:
-                base = frame[of.column].cast(pl.Float64).to_numpy()
-                exact = power(base, of.exponent)
-                low[:, of.place] = (exact.high - x[:, of.place]) + exact.low
-        return np.nan_to_num(low, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-
-    def _side(self, spec: ModelSpec, frame: pl.DataFrame) -> Floats:
-        table = _pandas(frame, self.coded)
-        with np.errstate(all="ignore"):  # log(-1) is a missing value and is counted as one
-            matrix = spec.get_model_matrix(table, context=ELEMENTWISE | {"np": _Numpy})
-        # A formula of the constant alone has no column that would tell formulaic the height.
-        numbers = np.asarray(matrix, dtype=np.float64)
-        return numbers if len(numbers) == len(table) else np.ones((len(table), 1))
+    def factors(self) -> list[Factor]:
+        """What its terms are products of, each once."""
+        factors = [
+            factor for side in self.formula._flatten() for term in side for factor in term.factors
+        ]
+        return list({factor.expr: factor for factor in factors}.values())
 
 
 def parse(text: str, schema: Schema, aside: Iterable[str] = ()) -> Parsed:
@@ -160,7 +99,8 @@ def parse(text: str, schema: Schema, aside: Iterable[str] = ()) -> Parsed:
         )
     if len(text) > LONGEST_FORMULA:
         raise GentleError(f"the formula has {len(text):,} characters: give columns with features=")
-    visible = [name for name in schema if name not in set(aside)]
+    aside = set(aside)
+    visible = [name for name in schema if name not in aside]
     try:
         _check_tokens(text)
         formula = Formula(text, _context={"__formulaic_variables_available__": visible})
@@ -174,115 +114,63 @@ def parse(text: str, schema: Schema, aside: Iterable[str] = ()) -> Parsed:
         raise GentleError(f"'{text}' must have the form 'target ~ a + b', with one '~' and no '|'")
     if not list(left):
         raise GentleError(f"'{text}' must have a target to the left of '~'")
-    target_columns, target_functions, _ = _names_used(left, schema, text)
-    feature_columns, functions, coded = _names_used(right, schema, text)
-    learns = bool((functions | target_functions) & set(LEARNED))
-    return Parsed(text, formula, target_columns, feature_columns, learns, frozenset(coded))
+    known, right = _offsets(list(right), text)
+    sides = {"lhs": left, "rhs": SimpleFormula(right, _ordering="none")}
+    if known:
+        sides["offset"] = SimpleFormula(known, _ordering="none")
+    target_columns, _ = _names_used(left, schema, text)
+    feature_columns, coded = _names_used([*right, *known], schema, text)
+    offset_columns, _ = _names_used(known, schema, text)
+    named = dict.fromkeys((*feature_columns, *target_columns))
+    return Parsed(
+        text,
+        StructuredFormula(**sides),
+        target_columns,
+        feature_columns,
+        tuple(name for name in named if name in aside),
+        " + ".join(term.factors[0].expr for term in known),
+        offset_columns,
+        frozenset(coded),
+    )
 
 
-def restrictions(text: str, names: Sequence[str]) -> tuple[Floats, Floats, tuple[str, ...]]:
-    """(R, r, labels) of linear restrictions R b = r on coefficients: (m, q), (m,) and their texts.
-
-    They are written as 'a = b, 2*c + d = 3' over `names` (q,), in the order of b; 'a' alone is 'a = 0'.
-    A name such as C(cut)[T.Good] or arr delay stands as it is, the longest that fits, or in backticks:
-    those that are numbers, or begin like arithmetic, need them.
-
-    Raises GentleError for a name that does not exist, and for what is not linear.
-    """
-    if len(text) > LONGEST_FORMULA:
-        raise GentleError(f"the restrictions have {len(text):,} characters: give them as a matrix")
-    pieces: list[list[_Word]] = [[]]
-    for word in _words(text, names):
-        if word.symbol == ",":
-            pieces.append([])
+def _offsets(terms: list[Term], text: str) -> tuple[list[Term], list[Term]]:
+    """(what stands in offset(), the other terms) of the right side."""
+    known, others = [], []
+    for term in terms:
+        inner = [_in_offset(factor.expr) for factor in term.factors]
+        if not any(inner):
+            others.append(term)
+        elif len(inner) == 1:
+            known.append(Term([Factor(inner[0], eval_method="python")]))
         else:
-            pieces[-1].append(word)
-    read = [_restriction(piece, text, len(names)) for piece in pieces]
-    rows, values, labels = zip(*read, strict=True)
-    return np.array(rows), np.array(values), labels
-
-
-def learn(parsed: Parsed, frame: pl.DataFrame) -> Wilkinson:
-    """The formula with the state that complete rows teach it.
-
-    The frame holds all rows where the formula has functions that learn, else any few of them.
-    """
-    try:
-        with np.errstate(all="ignore"):
-            matrices = parsed.formula.get_model_matrix(
-                _pandas(frame, parsed.coded),
-                context=ELEMENTWISE | {"np": _Numpy},
-                na_action="ignore",
+            raise GentleError(
+                f"'{term}' of '{text}' multiplies an offset, whose coefficient is 1: offset(a * b) is "
+                "one of a product"
             )
-        for side in (matrices.lhs, matrices.rhs):
-            np.asarray(side, dtype=np.float64)
-    except (FormulaicError, ArithmeticError, LookupError, TypeError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise GentleError(f"'{parsed.text}' cannot be evaluated on these data: {reason}") from None
-    spec = matrices.model_spec
-    columns = tuple(str(name) for name in spec.rhs.column_names)
-    targets = tuple(str(name) for name in spec.lhs.column_names)
-    if len(targets) != len(list(parsed.formula.lhs)):
-        raise GentleError(f"a target of '{parsed.text}' must be one column of numbers")
-    intercept = columns[:1] == (INTERCEPT,)
-    names = columns[int(intercept) :]
-    powers = _powers(spec.rhs, frame.schema, first=int(intercept))
-    return Wilkinson(parsed.text, targets, names, intercept, spec, parsed.coded, powers)
+    return known, others
 
 
-def _powers(spec: ModelSpec, schema: Schema, *, first: int) -> tuple[Power, ...]:
-    """The columns that are I(x**k), or of poly(x, k, raw=True), with x a column of numbers."""
-    powers: list[Power] = []
-    for term, places in spec.term_indices.items():
-        factors = list(term.factors)
-        if len(factors) != 1 or factors[0].eval_method.value != "python":
-            continue
-        column, exponents = _power_of(factors[0].expr)
-        if column in schema and schema[column].is_numeric() and len(exponents) == len(places):
-            powers += [
-                Power(place - first, column, exponent)
-                for place, exponent in zip(places, exponents, strict=True)
-                if exponent > 1
-            ]
-    return tuple(powers)
+def _in_offset(expression: str) -> str:
+    """What stands in offset(...), where an expression is that; else nothing."""
+    found = _OFFSET.fullmatch(expression)
+    if found is None:
+        return ""
+    try:
+        node = ast.parse(unquoted(expression.strip())[0], mode="eval").body
+    except (SyntaxError, RecursionError, ValueError, MemoryError):
+        return ""
+    if not isinstance(node, ast.Call) or len(node.args) != 1 or node.keywords:
+        return ""
+    return found[1].strip() if ast.unparse(node.func) == "offset" else ""
 
 
-def _power_of(expression: str) -> tuple[str, tuple[int, ...]]:
-    """(column, exponents) of the columns that an expression makes, where they are powers of one."""
-    plain, quoted = _unquoted(expression)
-    node: ast.expr = ast.parse(plain.strip(), mode="eval").body
-    exponents: tuple[int, ...] = ()
-    options = [] if not isinstance(node, ast.Call) else [ast.unparse(it) for it in node.keywords]
-    if isinstance(node, ast.Call) and ast.unparse(node.func) == "I":
-        node = node.args[0]
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
-        exponents = _whole(node.right)
-        node = node.left
-    elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
-        if ast.unparse(node.left) == ast.unparse(node.right):
-            node, exponents = node.left, (2,)
-    elif isinstance(node, ast.Call) and ast.unparse(node.func) == "poly" and len(node.args) == 2:
-        degree = _whole(node.args[1]) if options in (["raw=True"], ["raw=1"]) else ()
-        node, exponents = node.args[0], tuple(range(1, degree[0] + 1)) if degree else ()
-    if not isinstance(node, ast.Name) or not exponents:
-        return "", ()
-    return quoted.get(node.id, node.id), exponents
-
-
-def _whole(node: ast.expr) -> tuple[int, ...]:
-    """A whole number of 1 or more as a tuple of itself; else nothing."""
-    value = node.value if isinstance(node, ast.Constant) else None
-    if isinstance(value, int | float) and value >= 1 and value == int(value):
-        return (int(value),)
-    return ()
-
-
-def _unquoted(expression: str) -> tuple[str, dict[str, str]]:
+def unquoted(expression: str) -> tuple[str, dict[str, str]]:
     """An expression with plain names for those in backticks, and which name stands for which."""
-    quoted = _QUOTED.findall(expression)
+    quoted = QUOTED.findall(expression)
     plain = expression
     for at in range(len(quoted)):
-        plain = _QUOTED.sub(f"_quoted_{at}_", plain, count=1)
+        plain = QUOTED.sub(f"_quoted_{at}_", plain, count=1)
     return plain, {f"_quoted_{at}_": name for at, name in enumerate(quoted)}
 
 
@@ -292,6 +180,8 @@ class _Numpy:
 
 for _name, _function in ELEMENTWISE.items():
     setattr(_Numpy, _name, staticmethod(_function))
+
+KNOWN = ELEMENTWISE | {"np": _Numpy}  # the functions of a formula that learn nothing
 
 
 def _is_terms(side: Any) -> bool:
@@ -304,7 +194,9 @@ def _check_tokens(text: str) -> None:
     tokens = list(tokenize(text))
     for token, after in zip(tokens, [*tokens[1:], None], strict=True):
         if token.kind is Token.Kind.PYTHON:
-            _Reading(token.token, text)  # also where a minus takes its term away again
+            _Reading(
+                _in_offset(token.token) or token.token, text
+            )  # also where a minus takes its term away again
         if token.kind is not Token.Kind.OPERATOR:
             continue
         products += token.token in ("*", "/", "%in%")
@@ -319,26 +211,11 @@ def _check_tokens(text: str) -> None:
         raise GentleError(f"'{text}' has {products} products: at most {MOST_PRODUCTS} are allowed")
 
 
-def _pandas(frame: pl.DataFrame, coded: frozenset[str]) -> pd.DataFrame:
-    """The frame for formulaic: numbers as float64, text as categories with all its levels."""
-    return pd.DataFrame({column.name: _pandas_column(column, coded) for column in frame})
-
-
-def _pandas_column(column: pl.Series, coded: frozenset[str]) -> Any:
-    if isinstance(column.dtype, pl.Enum):
-        codes = column.to_physical().to_numpy().astype(np.int64)
-        return pd.Categorical.from_codes(codes, pd.Index(column.dtype.categories.to_list()))
-    if column.name in coded and (column.dtype.is_integer() or column.dtype == pl.Boolean):
-        return column.to_numpy()
-    return column.cast(pl.Float64).to_numpy()  # small integers would wrap around in arithmetic
-
-
 def _names_used(
     terms: Iterable[Term], schema: Schema, text: str
-) -> tuple[tuple[str, ...], set[str], set[str]]:
-    """(columns, functions, coded) that the terms of a formula name; anything else is refused."""
+) -> tuple[tuple[str, ...], set[str]]:
+    """(columns, coded) that the terms of a formula name; anything else is refused."""
     columns: set[str] = set()
-    functions: set[str] = set()
     coded: set[str] = set()
     factors: list[Factor] = [factor for term in terms for factor in term.factors]
     for factor in factors:
@@ -348,7 +225,6 @@ def _names_used(
         elif method == "python":
             found = _Reading(factor.expr, text)
             columns |= found.columns
-            functions |= found.functions
             coded |= found.coded
     if INTERCEPT in columns:
         raise GentleError(
@@ -358,7 +234,7 @@ def _names_used(
         raise GentleError(
             f"'{text}' names a column '{name}' that is not there: {near(name, schema)}"
         )
-    return tuple(name for name in schema if name in columns), functions, coded
+    return tuple(name for name in schema if name in columns), coded
 
 
 class _Reading(ast.NodeVisitor):
@@ -366,11 +242,10 @@ class _Reading(ast.NodeVisitor):
 
     def __init__(self, expression: str, text: str) -> None:
         self.columns: set[str] = set()
-        self.functions: set[str] = set()
         self.coded: set[str] = set()
         self._text = text
         self._expression = expression
-        plain, self._quoted = _unquoted(expression)
+        plain, self._quoted = unquoted(expression)
         try:
             tree = ast.parse(plain, mode="eval")
         except (SyntaxError, RecursionError, ValueError, MemoryError):
@@ -387,7 +262,6 @@ class _Reading(ast.NodeVisitor):
 
     def visit_Call(self, node: ast.Call) -> None:
         function = self._function(node.func)
-        self.functions.add(function)
         if function not in LEARNED:  # numpy would write into a further argument
             arity = ELEMENTWISE[function].nin if function in ELEMENTWISE else 1
             if node.keywords or len(node.args) != arity:
@@ -468,7 +342,7 @@ class _Reading(ast.NodeVisitor):
         where = "" if self._text == self._expression else f" of '{self._text}'"
         return GentleError(
             f"'{self._expression}'{where} is refused: {reason}. A formula may name columns, "
-            f"operators and these functions: {', '.join(FUNCTIONS)}"
+            f"operators and these functions: {', '.join((*FUNCTIONS, 'offset'))}"
         )
 
 
@@ -487,94 +361,3 @@ def _small_number(node: ast.expr, most: int) -> bool:
         and isinstance(node.value, int | float)
         and abs(node.value) <= most
     )
-
-
-class _Word(NamedTuple):
-    """A coefficient, a number or an operator of a restriction."""
-
-    symbol: str  # what formulaic reads: b and its number for a coefficient
-    start: int  # where it stands in the text
-    end: int
-
-
-def _words(text: str, names: Sequence[str]) -> Iterator[_Word]:
-    """The words of restrictions, where only coefficients, numbers and + - * / ( ) = , remain."""
-    number_of = {name: at for at, name in enumerate(names)}
-    bare = [name for name in names if name and not re.match(r"[-+*/=,()\s]", name)]
-    longest = sorted((name for name in bare if not _NUMBER.fullmatch(name)), key=len, reverse=True)
-    known = re.compile("(?:" + "|".join(map(re.escape, longest)) + r")(?![\w.:(\[])")
-    at = 0
-    while at < len(text):
-        if text[at].isspace():
-            at += 1
-            continue
-        if found := known.match(text, at) if longest else None:
-            symbol = f"b{number_of[found[0]]}"
-        elif found := _NUMBER.match(text, at):
-            symbol = _decimal(found[0])
-        elif found := _OPERATOR.match(text, at):
-            symbol = found[0][0]
-        elif found := _QUOTED.match(text, at) or _UNKNOWN.match(text, at):
-            name = found[1] if found.re is _QUOTED else found[0]
-            if name not in number_of:
-                raise GentleError(f"there is no coefficient '{name}': {near(name, names)}")
-            symbol = f"b{number_of[name]}"
-        else:
-            raise GentleError(f"'{text[at]}' has no place in '{text}': {_LINEAR}")
-        yield _Word(symbol, at, found.end())
-        at = found.end()
-
-
-def _decimal(number: str) -> str:
-    """A number without the exponent, which formulaic does not know."""
-    if math.isinf(float(number)):
-        raise GentleError(f"{number} is beyond the largest number, 1.8e308")
-    plain = f"{Decimal(repr(float(number))):f}"
-    return plain if "." in plain else f"{plain}."  # not an integer, whose powers never end
-
-
-def _restriction(piece: list[_Word], text: str, q: int) -> tuple[Floats, float, str]:
-    """(row, value, label) of one restriction, a sum on each side of its '='."""
-    if not piece:
-        raise GentleError(f"'{text}' has a restriction that is empty: {_LINEAR}")
-    label = " ".join(text[piece[0].start : piece[-1].end].split())
-    symbols = [word.symbol for word in piece]
-    if "=" not in symbols:
-        symbols, label = [*symbols, "=", "0."], f"{label} = 0"
-    if symbols.count("=") > 1:  # formulaic would read a = b = c as a - b + c = 0
-        raise GentleError(f"'{label}' has more than one '=': write 'a = b, b = c'")
-    middle = symbols.index("=")
-    try:
-        left, less = _linear(symbols[:middle], q)
-        right, more = _linear(symbols[middle + 1 :], q)
-    except (FormulaicError, ArithmeticError, RuntimeError, SyntaxError, ValueError):
-        raise GentleError(f"'{label}' cannot be read: {_LINEAR}") from None
-    with np.errstate(all="ignore"):
-        row, value = left - right, more - less
-    if not (np.isfinite(row).all() and np.isfinite(value)):
-        raise GentleError(f"'{label}' has numbers beyond the largest one, 1.8e308")
-    if not row.any():
-        raise GentleError(f"'{label}' restricts no coefficient: {_LINEAR}")
-    return row, value, label
-
-
-def _linear(symbols: Iterable[str], q: int) -> tuple[Floats, float]:
-    """(row, constant) of a sum of numbers times coefficients."""
-    plain = re.sub(r"[-+](?: [-+])+", _sign, " ".join(symbols))
-    plain = re.sub(r"([*/]) ([-+]) ([^(]\S*)", r"\1 ( \2 \3 )", plain)  # nor 2 * - a
-    used = sorted(set(re.findall(r"b[0-9]+", plain)))
-    with np.errstate(all="ignore"):
-        read = LinearConstraints.from_spec(plain, used)
-    if len(read.constraint_matrix) != 1:
-        raise ValueError("nothing stands here")
-    row = np.zeros(q)
-    row[[int(name[1:]) for name in used]] = read.constraint_matrix[0]
-    return row, -float(read.constraint_values[0])
-
-
-def _sign(signs: re.Match[str]) -> str:
-    """One sign for several, which formulaic takes for one operator that it does not know."""
-    return "-" if signs[0].count("-") % 2 else "+"
-
-
-__all__ = ["FUNCTIONS", "Parsed", "Wilkinson", "learn", "parse", "restrictions"]

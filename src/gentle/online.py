@@ -25,8 +25,9 @@ from gentle.averaging import (
     rows_per_step,
 )
 from gentle.batch import INTERCEPT, Batch, Floats, rows_per_batch
-from gentle.design import Design, Missing, Rows, learn_design, refuse_lacking
+from gentle.design import Design, Rows, learn_design, refuse_lacking
 from gentle.errors import CovarianceWarning, GentleError, listed
+from gentle.sieve import Missing
 from gentle.sources import Arrays, Source, open_source, pair_targets, with_columns
 from gentle.sources.frames import Frame
 from gentle.statistics import Tally
@@ -392,6 +393,11 @@ def _each(pieces: Iterable[Any]) -> Iterator[Any]:
 
 
 def _begun(design: Design) -> Stream:
+    if design.missing not in ("drop", "raise"):
+        raise GentleError(
+            f"missing='{design.missing}' needs the means of all rows, and here each is met once: take "
+            "'drop' or 'raise'"
+        )
     if not design.names and not design.intercept:
         raise GentleError("the model has neither columns nor a constant: there is nothing to fit")
     return Stream(design)

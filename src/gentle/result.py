@@ -20,10 +20,10 @@ from gentle.design import Design
 from gentle.driver import Progress, Stop, Watch
 from gentle.errors import GentleError, listed
 from gentle.exact import Exact, Placing
-from gentle.formula import restrictions
 from gentle.given import rows_again
 from gentle.inference import Contrast, Wald
 from gentle.meat import Sandwich
+from gentle.restrictions import restrictions
 from gentle.sparse import written_out
 from gentle.statistics import (
     Moments,

@@ -64,6 +64,20 @@ def written_out(x: npt.NDArray[np.float64] | csr_array) -> npt.NDArray[np.float6
     return x.toarray() if isinstance(x, csr_array) else np.asarray(x, dtype=np.float64)
 
 
+def gathered(
+    values: npt.NDArray[np.float64],
+    places: npt.NDArray[np.int64],
+    there: npt.NDArray[np.bool_],
+    columns: int,
+) -> csr_array:
+    """Rows (n, columns) of few entries: value, column and whether there is one, each (n, m).
+
+    The places of a row rise from entry to entry.
+    """
+    ends = np.concatenate([[0], np.cumsum(there.sum(axis=1))])
+    return csr_array((values[there], places[there], ends), shape=(len(values), columns))
+
+
 def _over(values: npt.NDArray[Any], columns: Any, starts: Any, shape: tuple[int, int]) -> csr_array:
     """Compressed rows over this memory: the constructor copies what is less than half of an array."""
     rows = csr_array(shape, dtype=values.dtype)

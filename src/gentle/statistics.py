@@ -6,7 +6,7 @@ Streaming, parts and workers follow from those two methods.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol, Self
@@ -17,7 +17,16 @@ import torch
 from scipy.linalg.lapack import dtrtri, dtrtrs
 from torch import Tensor
 
-from gentle.batch import BLOCK_NUMBERS, DEVICE_NUMBERS, Batch, Floats, Integers, scratch, together
+from gentle.batch import (
+    BLOCK_NUMBERS,
+    DEVICE_NUMBERS,
+    Batch,
+    Floats,
+    Integers,
+    added,
+    scratch,
+    together,
+)
 from gentle.coordinates import Coordinates, Seen
 from gentle.errors import GentleError
 from gentle.losses import Loss
@@ -48,6 +57,9 @@ class Tally:
     n_weightless: int = 0
     missing: Mapping[str, int] = field(default_factory=dict)  # column -> rows where it is missing
     log_weights: float = 0.0  # sum of log w, for the likelihood
+    filled: Mapping[str, int] = field(
+        default_factory=dict
+    )  # column -> rows used where it was missing
 
     def negative(self) -> Tally:
         """What takes these rows away again when it is merged."""
@@ -57,6 +69,7 @@ class Tally:
             -self.n_weightless,
             {name: -count for name, count in self.missing.items()},
             -self.log_weights,
+            {name: -count for name, count in self.filled.items()},
         )
 
     def add(self, batch: Batch) -> Tally:
@@ -65,25 +78,18 @@ class Tally:
             each = batch.weight.log()
             logs = float(each.sum() if batch.frequency is None else each @ batch.frequency)
         return self.merge(
-            Tally(batch.n_read, len(batch.x), batch.n_weightless, batch.missing, logs)
+            Tally(batch.n_read, len(batch.x), batch.n_weightless, batch.missing, logs, batch.filled)
         )
 
     def merge(self, other: Tally) -> Tally:
-        names = dict.fromkeys((*self.missing, *other.missing))
         return Tally(
             self.n_read + other.n_read,
             self.n_used + other.n_used,
             self.n_weightless + other.n_weightless,
-            {
-                name: count
-                for name in names
-                if (count := self._lacking(name) + other._lacking(name))
-            },
+            added((self.missing, other.missing)),
             self.log_weights + other.log_weights,
+            added((self.filled, other.filled)),
         )
-
-    def _lacking(self, name: str) -> int:
-        return self.missing.get(name, 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,14 +151,16 @@ class Moments:
         if self.n_targets == 1:
             return self
         p = len(self.shift) - self.n_targets
-        kept = [*range(p), p + target]
+        return replace(self.at([*range(p), p + target]), n_targets=1)
+
+    def at(self, kept: Sequence[int]) -> Moments:
+        """The moments of some of the columns, and of the targets after them."""
         return replace(
             self,
             shift=self.shift[kept],
             unit=self.unit[kept],
             first=self.first[kept],
             second=self.second[np.ix_(kept, kept)],
-            n_targets=1,
         )
 
     def subtract(self, other: Moments) -> Moments:

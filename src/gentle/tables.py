@@ -121,7 +121,10 @@ def _rows(tally: Tally, rows: str) -> str:
         reasons.append(f"weight zero in {tally.n_weightless:,}")
     used = f"{tally.n_used:,} of {tally.n_read:,} {rows} used"
     dropped = tally.n_read - tally.n_used
-    return f"{used}, {dropped:,} dropped: {', '.join(reasons)}" if dropped else used
+    if dropped:
+        used += f", {dropped:,} dropped: {', '.join(reasons)}"
+    filled = [f"{name} in {count:,}" for name, count in tally.filled.items()]
+    return f"{used}; filled where missing: {', '.join(filled)}" if filled else used
 
 
 def _two_answers(fit: Fit) -> list[Column]:
@@ -294,6 +297,7 @@ def _everything(fit: Fit, level: float) -> dict[str, Any]:
         "rows_read": fit.tally.n_read,
         "rows_used": fit.tally.n_used,
         "missing": dict(fit.tally.missing),
+        "filled": dict(fit.tally.filled),
         "dependent": dict(fit.dependent),
         "digits": fit.certificate.digits,
         "in_se": fit.certificate.in_se,

@@ -182,7 +182,7 @@ def test_some_solvers_run_in_the_order_of_their_names():
         ({"time_limit": -1.0}, "time_limit"),
         ({"seed": -1}, "seed"),
         ({"l2": -1.0}, "l2"),
-        ({"missing": "mean"}, "missing"),
+        ({"missing": "median"}, "missing"),
         ({"names": ["a"]}, "names"),
     ],
     ids=lambda it: str(it) if isinstance(it, dict) else "",

@@ -892,7 +892,7 @@ def test_a_model_of_the_constant_alone_is_the_mean():
         ({"tol": 0.0}, "tol"),
         ({"tol": float("nan")}, "tol"),
         ({"l2": -1.0}, "l2"),
-        ({"missing": "mean"}, "missing"),
+        ({"missing": "median"}, "missing"),
         ({"test": 1.0}, "test share"),
         ({"weights": [1.0, 2.0]}, "weights"),
         ({"weights": -np.ones(40)}, "weights"),

@@ -13,7 +13,7 @@ from scipy import stats
 from statsmodels.stats.outliers_influence import variance_inflation_factor
 
 from gentle import GentleError, inference
-from gentle.formula import restrictions
+from gentle.restrictions import restrictions
 
 N, Q = 40, 4
 NAMES = ("Intercept", "a", "b", "c")

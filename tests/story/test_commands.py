@@ -86,7 +86,7 @@ def test_the_command_is_installed(tmp_path, environment):
         ["fit"],
         ["fit", "a.csv", "y ~ x", "one too many"],
         ["fit", "a.csv", "--test", "half"],
-        ["fit", "a.csv", "--missing", "mean"],
+        ["fit", "a.csv", "--missing", "median"],
         ["fit", "a.csv", "--tol"],
         ["compare"],
         ["compare", "a.csv", "--tol", "small"],

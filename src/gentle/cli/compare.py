@@ -36,7 +36,8 @@ def compare(
         typer.Option(help=f"Folder for the picture, {PICTURE}.", metavar="DIR"),
     ] = None,
     missing: Annotated[
-        WhenMissing, typer.Option(help="Leave out rows with a missing value, or refuse them.")
+        WhenMissing,
+        typer.Option(help="As in gentle fit: drop, raise, mean or indicator."),
     ] = WhenMissing.drop,
     weights: Annotated[
         str | None, typer.Option(help="A column of precisions.", metavar="COLUMN")

@@ -17,6 +17,8 @@ class WhenMissing(StrEnum):
 
     drop = "drop"
     refuse = "raise"
+    mean = "mean"
+    indicator = "indicator"
 
 
 def fit(
@@ -39,7 +41,11 @@ def fit(
         bool, typer.Option("--shuffle", help="Hold out random rows instead of the last.")
     ] = False,
     missing: Annotated[
-        WhenMissing, typer.Option(help="Leave out rows with a missing value, or refuse them.")
+        WhenMissing,
+        typer.Option(
+            help="Leave out rows with a missing value, refuse them, take the column's mean, or add to "
+            "that a column that says where it was missing."
+        ),
     ] = WhenMissing.drop,
     errors: Annotated[
         str | None,
@@ -116,7 +122,7 @@ def fit(
     difference of the two in standard errors; R2; the rows used and dropped; and a verdict.
 
     The columns need no scaling and the descent no learning rate. Rows with a missing value are left
-    out and counted. Text columns become one column a level but the first.
+    out and counted, or what --missing says. Text columns become one column a level but the first.
 
     Examples:
 

@@ -1,0 +1,66 @@
+"""What the columns of a source may hold, and what is refused of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from gentle.batch import Floats, rows_per_batch
+from gentle.errors import GentleError, warn_of_rounding
+from gentle.sources import Source
+from gentle.sources.source import is_number
+
+WIDE = (pl.Int64, pl.UInt64, pl.Int128)
+WHOLE = 2**53  # the last whole number up to which float64 has them all
+
+
+def is_text(dtype: pl.DataType) -> bool:
+    """Whether a column holds texts, which become levels."""
+    return isinstance(dtype, pl.String | pl.Categorical | pl.Enum)
+
+
+def refuse_other_than_numbers(source: Source, name: str) -> None:
+    """Raises GentleError where a column that must be numbers is not, with the first row that shows it."""
+    refuse_types(source, [name])
+    if not is_text(source.schema()[name]):
+        return
+    where = f"column '{name}' of {source.name} must be numbers, but is text"
+    if source.replayable:
+        for rows, table in source.scan([name], rows_per_batch(1)):
+            assert isinstance(table, pl.DataFrame)
+            for row, text in zip(rows, table[name].cast(pl.String), strict=True):
+                if text is not None and not is_number(text):
+                    raise GentleError(f"{where}: '{text}' in row {row + 1:,}")
+    raise GentleError(where)
+
+
+def refuse_types(source: Source, names: Sequence[str]) -> None:
+    """Raises GentleError for a column that is neither numbers, truths nor text."""
+    schema = source.schema()
+    for name in names:
+        dtype = schema[name]
+        if isinstance(dtype, pl.Float64 | pl.Float32):
+            continue  # there may be a hundred thousand of them
+        if dtype.is_temporal():
+            raise GentleError(
+                f"column '{name}' of {source.name} holds dates or times ({dtype}): give a number made "
+                "of it, such as days since a start, or leave it out with a formula"
+            )
+        if dtype == pl.Null:
+            raise GentleError(f"column '{name}' of {source.name} is empty: every value is missing")
+        if not (dtype.is_numeric() or dtype == pl.Boolean or is_text(dtype)):
+            raise GentleError(
+                f"column '{name}' of {source.name} holds {dtype}: numbers, truths or text are needed"
+            )
+
+
+def numbers(frame: pl.DataFrame) -> Floats:
+    """A frame of numbers and truths as a row-major matrix (n, p)."""
+    for column in frame:
+        if column.dtype in WIDE and column.len() - column.null_count():
+            low, high = column.cast(pl.Float64).min(), column.cast(pl.Float64).max()
+            if max(-low, high) > WHOLE:  # type: ignore[operator, type-var]
+                warn_of_rounding(column.name)
+    return np.ascontiguousarray(frame.select(pl.all().cast(pl.Float64)).to_numpy())

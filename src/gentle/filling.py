@@ -1,0 +1,201 @@
+"""Filling: what stands for the values that are missing, where their rows are not to be left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import polars as pl
+from scipy.sparse import csr_array
+from scipy.sparse import hstack as hstack_sparse
+
+from gentle.batch import Floats, rows_per_batch
+from gentle.columns import numbers
+from gentle.errors import GentleError, is_number, listed
+from gentle.sieve import Mask, Missing, Sieve, Sight, lacking
+from gentle.sources import Chunk, Matrix, Source
+from gentle.sparse import written_out
+
+
+@dataclass(frozen=True)
+class Filling:
+    """Numbers that stand for missing ones, and columns of 0 and 1 that say where something was missing."""
+
+    fills: Mapping[str, float] = field(default_factory=dict)  # column -> the mean of what is there
+    indicators: tuple[str, ...] = ()  # columns that have another beside them
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the columns are called that say where others are missing."""
+        return tuple(f"{name}[missing]" for name in self.indicators)
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """Those that may be missing in a row that goes on, (t,)."""
+        return tuple(dict.fromkeys((*self.fills, *self.indicators)))
+
+    def required(self, columns: Sequence[str]) -> list[str]:
+        """Those of the columns that a row must have to go on."""
+        return [name for name in columns if name not in self.columns]
+
+    def filled(self, chunk: Chunk, names: Sequence[str]) -> tuple[Chunk, Mask | None]:
+        """(the chunk without missing numbers, where they and texts were missing (n, t)).
+
+        `names` are those of x, where the chunk is a matrix.
+        """
+        if not self.columns:
+            return chunk, None
+        if isinstance(chunk.table, Matrix):
+            at = [names.index(name) for name in self.columns]
+            x = written_out(chunk.table.x)
+            gone = np.isnan(x[:, at])
+            if gone.any():
+                x = x.copy()
+                x[:, at] = np.where(gone, list(self.fills.values()), x[:, at])
+            return chunk._replace(table=chunk.table._replace(x=x)), gone
+        frame = chunk.table
+        gone = np.stack([lacking(frame[name]) for name in self.columns], axis=1)
+        lacks = [name for at, name in enumerate(self.columns) if gone[:, at].any()]
+        frame = frame.with_columns(
+            pl.col(name).cast(pl.Float64).fill_nan(None).fill_null(self.fills[name])
+            for name in lacks
+            if name in self.fills
+        )
+        return chunk._replace(table=frame), gone
+
+    def beside(self, x: Sight, gone: Mask | None) -> Sight:
+        """x with the columns that say what was missing, (n, p)."""
+        if gone is None or not self.indicators:
+            return x
+        more = gone[:, [self.columns.index(name) for name in self.indicators]]
+        if isinstance(x, csr_array):
+            return csr_array(hstack_sparse([x, csr_array(more.astype(np.float64))], format="csr"))
+        return np.concatenate([x, more], axis=1)
+
+    def counts(self, gone: Mask | None, keep: Mask) -> dict[str, int]:
+        """Column -> how many of the rows that are kept have something stand for it."""
+        if gone is None:
+            return {}
+        counts = zip(self.columns, map(int, gone[keep].sum(axis=0)), strict=True)
+        return {name: count for name, count in counts if count}
+
+    def state(self) -> dict[str, Any]:
+        """The same for JSON."""
+        return {"fills": dict(self.fills), "indicators": list(self.indicators)}
+
+
+def from_state(state: Any) -> Filling:
+    """The filling whose `state` this is; GentleError for what is none."""
+    try:
+        fills, indicators = dict(state["fills"]), list(state["indicators"])
+    except (LookupError, TypeError, ValueError):
+        raise GentleError("what stands for missing values is damaged") from None
+    sound = all(is_number(value) and np.isfinite(value) for value in fills.values())
+    if not sound or not all(isinstance(name, str) for name in (*fills, *indicators)):
+        raise GentleError("what stands for missing values must be numbers of columns")
+    return Filling({name: float(value) for name, value in fills.items()}, tuple(indicators))
+
+
+@dataclass(frozen=True)
+class _Means:
+    """Count and mean of columns where they are there, and how often they are not: a fold over rows."""
+
+    count: Floats  # (t,)
+    mean: Floats  # (t,)
+    gone: Floats  # (t,)
+
+    def add(self, x: Floats, gone: Mask, mass: Floats) -> _Means:
+        there = mass[:, None] * ~gone
+        n = there.sum(axis=0)
+        count = self.count + n
+        with np.errstate(invalid="ignore"):
+            mean = np.where(n > 0, np.einsum("ij,ij->j", there, np.where(gone, 0, x)) / n, 0.0)
+            share = np.where(count > 0, n / count, 0.0)
+        return _Means(count, self.mean + (mean - self.mean) * share, self.gone + gone.sum(axis=0))
+
+
+def learn(
+    source: Source,
+    missing: Missing,
+    *,
+    plain: Sequence[str],
+    texts: Sequence[str],
+    needed: Sequence[str],
+    masses: Sequence[str | None],
+) -> Filling:
+    """What stands for missing values of a source: the means over the rows that will be used.
+
+    Args:
+        source: the rows.
+        missing: "mean" or "indicator", else nothing stands for them.
+        plain: columns of numbers that may be filled.
+        texts: columns of texts, to which an indicator gives a level of its own.
+        needed: all columns of the fit: a row that lacks one of the others is left out.
+        masses: the columns of weights and frequencies, or None; the means count frequencies.
+
+    Raises GentleError for a column of which no value is there.
+    """
+    if missing not in ("mean", "indicator"):
+        return Filling()
+    if not source.replayable:
+        raise GentleError(
+            f"missing='{missing}' reads the rows to learn their means, and then to fit them, and "
+            f"{source.name} can be read only once: give a file or a frame, or leave such rows out"
+        )
+    if source.sparse:
+        raise GentleError(
+            f"missing='{missing}' needs dense columns, and {source.name} is sparse: fill it before"
+        )
+    tracked = (*plain, *(texts if missing == "indicator" else ()))
+    if not tracked:
+        return Filling()
+    zeros = np.zeros(len(tracked))
+    means = _Means(zeros, zeros, zeros)
+    for chunk in source.scan(needed, rows_per_batch(len(needed))):
+        means = means.add(*_seen(chunk, source.name, tracked, plain, needed, masses))
+    if empty := [name for name, n in zip(plain, means.count, strict=False) if not n]:
+        raise GentleError(
+            f"column {listed(empty)} of {source.name} has no value in any row that is used: leave it out"
+        )
+    lacks = [name for name, gone in zip(tracked, means.gone, strict=True) if gone]
+    fills = dict(zip(plain, map(float, means.mean), strict=False))
+    if missing == "mean":
+        return Filling(fills)
+    return Filling({name: fills[name] for name in plain if name in lacks}, tuple(lacks))
+
+
+def _seen(
+    chunk: Chunk,
+    where: str,
+    tracked: Sequence[str],
+    plain: Sequence[str],
+    needed: Sequence[str],
+    masses: Sequence[str | None],
+) -> tuple[Floats, Mask, Floats]:
+    """(x, gone, frequency) of the rows of a chunk that will be used: (n, t), (n, t) and (n,)."""
+    sieve = Sieve(chunk.rows, where, "drop")
+    chunk = sieve.complete(chunk, [name for name in needed if name not in tracked])
+    mass = np.ones(len(chunk.rows))
+    if isinstance(chunk.table, Matrix):
+        names = [name for name in needed if name not in (*chunk.table.other, *chunk.table.labels)]
+        x = written_out(chunk.table.x)[:, [names.index(name) for name in tracked]]
+        gone = np.isnan(x)
+        for name, values in chunk.table.other.items():
+            if name in needed:
+                sieve.finite((name,), values[:, None])
+        columns: Any = chunk.table.other
+    else:
+        frame = chunk.table
+        x = np.zeros((frame.height, len(tracked)))
+        if plain:
+            x[:, : len(plain)] = numbers(frame.select(plain))
+        gone = np.stack([lacking(frame[name]) for name in tracked], axis=1)
+        columns = {name: numbers(frame.select(name))[:, 0] for name in masses if name is not None}
+    for role, of in zip(("weights", "frequencies"), masses, strict=True):
+        if of is not None:
+            sieve.positive(of, columns[of])
+            mass = columns[of] if role == "frequencies" else mass
+    return x[sieve.keep], gone[sieve.keep], mass[sieve.keep]
