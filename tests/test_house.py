@@ -27,7 +27,7 @@ FLOORS = {
             "filling",
             "plain",
         ),
-        *("formula", "restrictions", "learning", "wilkinson", "design", "given"),
+        *("formula", "restrictions", "learning", "wilkinson", "design", "given", "sinks"),
     ),
     "model": ("losses", "penalties", "coordinates", "fitted"),
     "pass": ("statistics", "meat", "refinement", "engines", "shuffling", "widening"),
@@ -36,8 +36,8 @@ FLOORS = {
         *("approach", "verdict"),
     ),
     "result": (
-        *("inference", "choices", "comparison", "result", "descended", "diagnostics", "online"),
-        *("coefficients", "answering", "descending", "fitting"),
+        *("inference", "choices", "comparison", "predicting", "result", "descended", "diagnostics"),
+        *("online", "coefficients", "answering", "descending", "fitting", "model_file"),
         *("continuing", "checking", "contesting"),
     ),
     "show": ("story", "tables", "modules", "pictures", "report", "estimators", "cli"),
@@ -54,8 +54,9 @@ ROOMS = {  # library -> the only rooms that may import it
     "formulaic": {"formula", "restrictions", "learning", "wilkinson"},
     "polars": {
         *("sources", "columns", "sieve", "levels", "filling", "plain", "wilkinson", "design"),
-        *("widening", "tables"),
+        *("widening", "sinks", "tables"),
     },
+    "safetensors": {"model_file"},
 }
 # room -> its results: their methods that show or export load their room when they are called
 RESULTS = {
@@ -195,7 +196,10 @@ def test_importing_the_package_loads_nothing_heavy():
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["--version"], ["tour", "--help"], ["fit", "--help"], ["compare", "--help"]],
+    [
+        *(["--help"], ["--version"], ["tour", "--help"], ["fit", "--help"], ["predict", "--help"]),
+        ["compare", "--help"],
+    ],
 )
 def test_asking_the_command_for_help_loads_nothing_heavy(arguments):
     code = (

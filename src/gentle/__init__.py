@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gentle.errors import RankWarning as RankWarning
     from gentle.estimators import LinearRegression as LinearRegression
     from gentle.fitting import fit as fit
+    from gentle.model_file import load as load
     from gentle.online import OnePass as OnePass
     from gentle.online import Online as Online
     from gentle.result import Fit as Fit
@@ -54,6 +55,7 @@ _WHERE = {
     "compare": "gentle.contesting",
     "contest": "gentle.contesting",
     "fit": "gentle.fitting",
+    "load": "gentle.model_file",
     "textbook": "gentle",
 }
 

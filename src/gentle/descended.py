@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gentle.batch import Floats, rows_per_batch
+from gentle.batch import Floats
 from gentle.certificate import Estimate
 from gentle.choices import Choices
 from gentle.design import Design
 from gentle.driver import Progress, Stop
+from gentle.levels import Unseen
+from gentle.predicting import Asked, Kind, Written, predict, predict_to, refuse_level
 from gentle.statistics import Score, Tally
 from gentle.verdict import Verdict
 
@@ -92,16 +96,44 @@ class Descended:
         """Whether the descent was ended by Ctrl-C."""
         return self.stop == "interrupted"
 
-    def predict(self, data: Any, *, offset: Any = None) -> Floats:
+    def predict(
+        self, data: Any, *, offset: Any = None, append: bool = False, unseen: Unseen = "error"
+    ) -> Any:
         """Predictions for the rows of a frame, a file or an array, (n,); nan where one is missing.
+
+        See `Fit.predict`; intervals there are none.
 
         Raises GentleError for a column that is not there and for a level that the fit did not see.
         """
-        source = self.design.opened(data, offset)
-        found = np.full(source.height(), np.nan)
-        for x, known, rows in self.design.each_features(source, rows_per_batch(len(self.names))):
-            found[rows] = x @ self.slopes + self.intercept + known
-        return found
+        return predict(self, data, offset, Asked(append=append, unseen=unseen))
+
+    def predict_to(
+        self,
+        data: Any,
+        path: str | os.PathLike[str],
+        *,
+        offset: Any = None,
+        append: bool = False,
+        unseen: Unseen = "error",
+    ) -> Written:
+        """Write predictions to a file; see `Fit.predict_to`."""
+        return predict_to(self, data, Path(path), offset, Asked(append=append, unseen=unseen))
+
+    @property
+    def explained(self) -> tuple[str, ...]:
+        """The targets: one."""
+        return (self.target,)
+
+    def predict_x(self, x: Any, known: Floats, level: float | None, kind: Kind) -> Floats:  # noqa: ARG002
+        """Predictions for rows x (n, p) of the design with offsets (n,), as `predicting.Model` has it."""
+        refuse_level(level, "a descent alone")
+        return np.asarray(x @ self.slopes + self.intercept + known)[:, None, None]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to a file; see `Fit.save`."""
+        from gentle.model_file import save
+
+        save(self, path)
 
     def summary(self) -> str:
         """The fit as a table of text, 80 columns wide: the largest coefficients and how it ended."""

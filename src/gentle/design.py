@@ -227,16 +227,6 @@ class Design:
         offset = () if self.offset is None else (self.offset,)
         return tuple(dict.fromkeys((*self.columns, *offset)))
 
-    def each_features(self, source: Source, size: int) -> Iterator[tuple[Sight, Floats, Integers]]:
-        """`features` of a source, so many rows at a time."""
-        if not self.explaining:  # the constant alone
-            height = source.height()
-            yield np.empty((height, 0)), np.zeros(height), np.arange(height)
-            return
-        for chunk in source.scan(self.explaining, size):
-            found = self.features(chunk, source.name)
-            yield found.x, found.offset, found.rows
-
     def opened(self, data: Any, offset: Any = None) -> Source:
         """A source for rows that are to be predicted, with the columns that this needs."""
         if offset is not None and self.offset is None:

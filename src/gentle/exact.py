@@ -57,15 +57,19 @@ class Exact:
 
     def of(self, at: int) -> Exact:
         """The answer for one of the targets."""
-        one = slice(at, at + 1)
+
+        def one(values: Floats) -> Floats:
+            return np.ascontiguousarray(values[:, at : at + 1])
+
+        fitted, low = self.fitted, self.fitted.low
         return replace(
             self,
             problem=self.problem.of(at),
-            fitted=replace(self.fitted, coef=self.fitted.coef[:, one]),
-            coef=self.coef[:, one],
-            low=self.low[:, one],
-            floor=self.floor[:, one],
-            rss=self.rss[one],
+            fitted=replace(fitted, coef=one(fitted.coef), low=None if low is None else one(low)),
+            coef=one(self.coef),
+            low=one(self.low),
+            floor=one(self.floor),
+            rss=self.rss[at : at + 1],
         )
 
     @property

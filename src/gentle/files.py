@@ -14,13 +14,39 @@ from gentle.errors import GentleError
 
 @contextmanager
 def written(path: Path) -> Iterator[Path]:
-    """A path to write to, which becomes `path` if all goes well and vanishes if not."""
-    beside = path.with_name(f".{path.name}.part")
+    """A path to write to, which becomes `path` if all goes well and vanishes if not.
+
+    What was there before stays until then. A link is followed.
+
+    Raises GentleError where nothing can be written there, or the disk is full.
+    """
+    refuse_place(path)
+    whole = Path(os.path.realpath(path))
+    beside = whole.with_name(f".{whole.name}.{os.getpid()}.part")
     try:
         yield beside
-        os.replace(beside, path)
+        with open(beside, "rb+") as file:
+            os.fsync(file.fileno())  # or the name may be on the disk before what it names
+        os.replace(beside, whole)
+    except OSError as error:
+        raise GentleError(f"{path} cannot be written: {error.strerror or error}") from None
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink()
+
+
+def refuse_place(path: Path) -> None:
+    """Raises GentleError where a file cannot stand: no folder, or something there that is no file."""
+    if path.is_dir():
+        raise GentleError(f"{path} is a directory: name a file in it")
+    if path.exists() and not path.is_file():
+        raise GentleError(f"{path} is no file, and would be replaced by one: name another")
+    if not path.parent.is_dir():
+        raise GentleError(
+            f"{path} cannot be written: there is no directory {path.parent}, so make it first"
+        )
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise GentleError(f"{path} cannot be written: {path.parent} may not be written to")
 
 
 @contextmanager

@@ -7,6 +7,7 @@ they come become steps of a fixed number of rows, so that how they were cut chan
 from __future__ import annotations
 
 import os
+import pathlib
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,9 +25,11 @@ from gentle.averaging import (
     opening_rows,
     rows_per_step,
 )
-from gentle.batch import INTERCEPT, Batch, Floats, rows_per_batch
+from gentle.batch import INTERCEPT, Batch, Floats
 from gentle.design import Design, Rows, learn_design, refuse_lacking
 from gentle.errors import CovarianceWarning, GentleError, listed
+from gentle.levels import Unseen
+from gentle.predicting import Asked, Kind, Written, predict, predict_to, refuse_level
 from gentle.sieve import Missing
 from gentle.sources import Arrays, Source, open_source, pair_targets, with_columns
 from gentle.sources.frames import Frame
@@ -108,17 +111,42 @@ class OnePass:
         pairs = zip(map(float, self.values - half), map(float, self.values + half), strict=True)
         return MappingProxyType(dict(zip(self.names, pairs, strict=True)))
 
-    def predict(self, data: Any) -> Floats:
+    def predict(self, data: Any, *, append: bool = False, unseen: Unseen = "error") -> Any:
         """Predictions for the rows of a frame, a file or an array, (n,); nan where one is missing.
+
+        See `Fit.predict`; intervals there are none.
 
         Raises GentleError for a column that is not there and for a level that the fit did not see.
         """
-        source = self.design.opened(data)
+        return predict(self, data, None, Asked(append=append, unseen=unseen))
+
+    def predict_to(
+        self,
+        data: Any,
+        path: str | os.PathLike[str],
+        *,
+        append: bool = False,
+        unseen: Unseen = "error",
+    ) -> Written:
+        """Write predictions to a file; see `Fit.predict_to`."""
+        return predict_to(self, data, pathlib.Path(path), None, Asked(append=append, unseen=unseen))
+
+    @property
+    def explained(self) -> tuple[str, ...]:
+        """The targets: one."""
+        return (self.target,)
+
+    def predict_x(self, x: Any, known: Floats, level: float | None, kind: Kind) -> Floats:  # noqa: ARG002
+        """Predictions for rows x (n, p) of the design with offsets (n,), as `predicting.Model` has it."""
+        refuse_level(level, "one pass")
         slopes = self.values[int(self.design.intercept) :]
-        found = np.full(source.height(), np.nan)
-        for x, _, rows in self.design.each_features(source, rows_per_batch(len(self.names))):
-            found[rows] = (x - self.centre) @ slopes + self.level
-        return found
+        return np.asarray((x - self.centre) @ slopes + self.level + known)[:, None, None]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to a file; see `Fit.save`."""
+        from gentle.model_file import save
+
+        save(self, path)
 
     def summary(self, level: float = 0.95) -> str:
         """The coefficients as a table of text, 80 columns wide, with intervals of that level."""
@@ -308,7 +336,7 @@ class Online:
         _warn_of_steps(found)
         return found.conf_int(level)
 
-    def predict(self, data: Any) -> Floats:
+    def predict(self, data: Any) -> Any:
         """Predictions for the rows of a frame, a file or an array, (n,); nan where one is missing."""
         return self._found.predict(data)
 

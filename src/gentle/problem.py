@@ -106,7 +106,7 @@ class Quadratic:
         return replace(
             self,
             coordinates=self.coordinates.of(target),
-            rhs=self.rhs[:, one],
+            rhs=np.ascontiguousarray(self.rhs[:, one]),
             rest=self.rest[one],
             tss=self.tss[one],
         )

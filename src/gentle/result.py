@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gentle import inference
-from gentle.batch import Floats, rows_per_batch
+from gentle.batch import Floats
 from gentle.certificate import Certificate
 from gentle.choices import Choices
 from gentle.comparison import Claim, Question, compare
@@ -22,7 +24,9 @@ from gentle.errors import GentleError, listed
 from gentle.exact import Exact, Placing
 from gentle.given import rows_again
 from gentle.inference import Contrast, Wald
+from gentle.levels import Unseen
 from gentle.meat import Sandwich
+from gentle.predicting import Asked, Kind, Written, predict, predict_to, refuse_level
 from gentle.restrictions import restrictions
 from gentle.sparse import written_out
 from gentle.statistics import (
@@ -42,18 +46,7 @@ if TYPE_CHECKING:
 
     from gentle.pictures.fit import FitPictures
 
-Kind = Literal["mean", "new"]
 Sums = Moments | Triangle
-
-
-@dataclass(frozen=True, eq=False)
-class Predictions:
-    """Predictions with intervals, each (n,); nan for a row with a missing value."""
-
-    value: Floats
-    std_error: Floats  # of the mean, or of a new observation
-    low: Floats
-    high: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -346,41 +339,71 @@ class Fit:
         offset: Any = None,
         interval: float | None = None,
         kind: Kind = "mean",
+        append: bool = False,
+        unseen: Unseen = "error",
     ) -> Any:
         """Predictions for the rows of a frame, a file or an array, (n,); nan where one is missing.
+
+        With `interval` or `append` a frame is answered with a frame of its kind, polars, pandas or
+        pyarrow, whose columns are prediction, std_error, low and high; null where a value is missing.
+        All else is answered with `Predictions`.
 
         Args:
             data: rows with the columns that the fit needs.
             offset: the known part of the target, (n,), where the fit had one that was no column.
-            interval: a level such as 0.95, for `Predictions` with standard errors and bounds.
+            interval: a level such as 0.95, for standard errors and bounds.
             kind: whether these are of the "mean" of such rows, or of a "new" row, whose own noise
                 comes to it.
+            append: whether the columns of a frame stay, with these after them.
+            unseen: what becomes of a row with a level that the fit did not see: "error" refuses it,
+                "reference" predicts it as of the reference level, "missing" has no prediction for it.
+                Such rows are counted, and warned of.
 
         Raises GentleError for a column that is not there and for a level that the fit did not see.
         """
-        if kind not in ("mean", "new"):
-            raise GentleError(f"kind must be 'mean' or 'new', and is {kind!r}")
-        source = self.design.opened(data, offset)
-        if interval is not None and self.l2:
-            raise GentleError(
-                "a ridge has no standard errors, so its predictions have no intervals"
-            )
-        value, square = np.full((2, source.height()), np.nan)
-        size = rows_per_batch(len(self.names))
-        for x, known, rows in self.design.each_features(source, size):
-            seen, z = self.answer.fitted.see(written_out(x))
-            if self.descent_values is not None:
-                value[rows] = x @ self.slopes + self.intercept + known
-            else:
-                value[rows] = seen[:, 0] + known
-            if interval is not None:
-                square[rows] = ((z @ self.sandwich.meat) * z).sum(axis=1)
-        if interval is None:
-            return value
+        return predict(self, data, offset, Asked(interval, kind, append, unseen))
+
+    def predict_to(
+        self,
+        data: Any,
+        path: str | os.PathLike[str],
+        *,
+        offset: Any = None,
+        interval: float | None = None,
+        kind: Kind = "mean",
+        append: bool = False,
+        unseen: Unseen = "error",
+    ) -> Written:
+        """Write predictions to a file, a line for each row in their order; see `predict`.
+
+        Rows are read and written a batch at a time: memory does not grow with them. The ending says the
+        format: .csv, .parquet, .arrow, .ipc, .feather, .ndjson or .jsonl. The file is whole or not there.
+        With `append` the columns stay as they were read. Returns how many rows there were, and how many
+        of them have no prediction.
+
+        Raises GentleError as `predict` does, and where the file cannot be written.
+        """
+        return predict_to(self, data, Path(path), offset, Asked(interval, kind, append, unseen))
+
+    @property
+    def explained(self) -> tuple[str, ...]:
+        """The targets: one."""
+        return (self.target,)
+
+    def predict_x(self, x: Any, known: Floats, level: float | None, kind: Kind) -> Floats:
+        """Predictions for rows x (n, p) of the design with offsets (n,), as `predicting.Model` has it."""
+        if self.l2:
+            refuse_level(level, "a ridge")
+        seen, z = self.answer.fitted.see(written_out(x))
+        value = seen[:, 0] if self.way is None else x @ self.slopes + self.intercept
+        value = value + known
+        if level is None:
+            return value[:, None, None]
+        square = ((z @ self.sandwich.meat) * z).sum(axis=1)
         with np.errstate(invalid="ignore"):  # a two-way clustered variance may be negative
             std_error = np.sqrt(square + (self.sigma**2 if kind == "new" else 0.0))
-        low, high = inference.intervals(value, std_error, self.df, interval)
-        return Predictions(value, std_error, low, high)
+        low, high = inference.intervals(value, std_error, self.df, level)
+        return np.stack([value, std_error, low, high], axis=1)[:, None]
 
     def influence(
         self,
@@ -464,6 +487,15 @@ class Fit:
         return self._joined(other, subtracted, negative=True)
 
     # Ways out
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fit to a model file, which `gentle.load` reads: about p^2 numbers, and no rows.
+
+        Raises GentleError where it cannot be written; nothing half-written is left behind.
+        """
+        from gentle.model_file import save
+
+        save(self, path)
 
     def summary(self, level: float = 0.95) -> str:
         """The fit as a table of text, 80 columns wide, with intervals of that level."""
@@ -646,9 +678,54 @@ class Fits(Mapping[str, Fit]):
         """Target -> name -> standard error."""
         return MappingProxyType({name: one.std_errors for name, one in self.items()})
 
-    def predict(self, data: Any, *, offset: Any = None) -> Floats:
-        """Predictions of every target, (n, k)."""
-        return np.stack([one.predict(data, offset=offset) for one in self.fits], axis=1)
+    def predict(
+        self,
+        data: Any,
+        *,
+        offset: Any = None,
+        interval: float | None = None,
+        kind: Kind = "mean",
+        append: bool = False,
+        unseen: Unseen = "error",
+    ) -> Any:
+        """Predictions of every target, (n, k); see `Fit.predict`.
+
+        In a frame each target has its columns, as prediction_y1.
+        """
+        return predict(self, data, offset, Asked(interval, kind, append, unseen))
+
+    def predict_to(
+        self,
+        data: Any,
+        path: str | os.PathLike[str],
+        *,
+        offset: Any = None,
+        interval: float | None = None,
+        kind: Kind = "mean",
+        append: bool = False,
+        unseen: Unseen = "error",
+    ) -> Written:
+        """Write predictions of every target to a file; see `Fit.predict_to`."""
+        return predict_to(self, data, Path(path), offset, Asked(interval, kind, append, unseen))
+
+    @property
+    def design(self) -> Design:
+        """That of all targets."""
+        return self.fits[0].design
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the coefficients of each, (q,)."""
+        return self.fits[0].names
+
+    @property
+    def explained(self) -> tuple[str, ...]:
+        """The targets, (k,)."""
+        return tuple(self)
+
+    def predict_x(self, x: Any, known: Floats, level: float | None, kind: Kind) -> Floats:
+        """Predictions for rows of the design; see `Fit.predict_x`."""
+        return np.concatenate([one.predict_x(x, known, level, kind) for one in self.fits], axis=1)
 
     def __add__(self, other: Fits) -> Fits:
         """The fits of the rows of both, as `Fit.__add__` has them."""
@@ -673,6 +750,12 @@ class Fits(Mapping[str, Fit]):
 
         limits = {"tol": tol, "max_passes": max_passes, "time_limit": time_limit}
         return Fits(continued(self.fits, data, limits, watch, beside))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fits to one model file; see `Fit.save`."""
+        from gentle.model_file import save
+
+        save(self, path)
 
     def summary(self, level: float = 0.95) -> str:
         """The tables of all targets, one after the other."""

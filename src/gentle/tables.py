@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
@@ -29,10 +30,12 @@ from gentle.layout import (
     t_value,
 )
 from gentle.online import OnePass
+from gentle.predicting import Written
 from gentle.result import Fit
 from gentle.statistics import Score, Tally
 from gentle.verdict import UNITS as IN_WORDS
 
+MOST_CELLS = 24  # of a text among numbers
 MOST_SHOWN = 20  # coefficients of a descent alone
 UNITS = {"standard errors": "SE", "scale": "scale", "relative": "rel."}  # of a difference
 
@@ -438,6 +441,40 @@ def descended_summary(one: Descended) -> RenderableType:
 def descended_to_polars(one: Descended) -> pl.DataFrame:
     """One row for each coefficient of a descent alone: name and coefficient."""
     return pl.DataFrame({"name": list(one.names), "coefficient": one.values})
+
+
+def predictions(first: pl.DataFrame, written: Written) -> RenderableType:
+    """The first rows of predictions, as many columns as there is room for, and how many rows there are."""
+    rows = [f"{row:,}" for row in range(1, first.height + 1)]
+    cells: list[Column] = [(_cut(column.name), list(map(_cell, column))) for column in first]
+    room = WIDTH - max(map(len, rows), default=0)
+    widths = [2 + max(map(cell_len, (head, *texts))) for head, texts in cells]
+    shown: list[Column] = []
+    for column, width in zip(
+        reversed(cells), reversed(widths), strict=True
+    ):  # predictions stand last
+        if width > room:
+            break
+        shown.insert(0, column)
+        room -= width
+    more = [f"and {written.n_rows - len(rows):,} more rows"] * (written.n_rows > len(rows))
+    if left := len(cells) - len(shown):
+        more.append(f"{left} more column{'s' * (left > 1)} to the left")
+    foot = [f"{', '.join(more)}; -o FILE writes all of them"] if more else []
+    return Group(*_table(rows, shown), Text(), *map(Text, [*foot, f"{written}."]))
+
+
+def _cell(value: Any) -> str:
+    """A value of any type in a table; a dash where there is none."""
+    if value is None:
+        return "-"
+    return number(value) if isinstance(value, float) else _cut(str(value))
+
+
+def _cut(text: str) -> str:
+    """A text on one line, of a width that leaves room for others."""
+    line = " ".join(text.split())
+    return line if cell_len(line) <= MOST_CELLS else set_cell_size(line, MOST_CELLS - 1) + "…"
 
 
 def check_summary(check: Check) -> RenderableType:

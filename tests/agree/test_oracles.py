@@ -404,14 +404,14 @@ def test_predictions(model, errors, use_t):
         table = predicted(oracle, unseen, level)
         mean = found.predict(unseen, interval=level)
         near(found.predict(unseen), table["mean"])
-        near(mean.value, table["mean"])
-        near(mean.std_error, table["mean_se"])
-        near(mean.low, table["mean_ci_lower"], scale=1)
-        near(mean.high, table["mean_ci_upper"], scale=1)
+        near(mean["prediction"], table["mean"])
+        near(mean["std_error"], table["mean_se"])
+        near(mean["low"], table["mean_ci_lower"], scale=1)
+        near(mean["high"], table["mean_ci_upper"], scale=1)
         new = found.predict(unseen, interval=level, kind="new")
-        near(new.value, table["mean"])
-        near(new.low, table["obs_ci_lower"], scale=1)
-        near(new.high, table["obs_ci_upper"], scale=1)
+        near(new["prediction"], table["mean"])
+        near(new["low"], table["obs_ci_lower"], scale=1)
+        near(new["high"], table["obs_ci_upper"], scale=1)
 
 
 def same_influence(found, oracle, rows, names=("Intercept", "a", "b")):

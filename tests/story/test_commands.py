@@ -40,7 +40,9 @@ def refused(done, *words):
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["tour"], ["fit"], ["compare"]], ids=lambda it: it[0] if it else "gentle"
+    "command",
+    [[], ["tour"], ["fit"], ["predict"], ["compare"]],
+    ids=lambda it: it[0] if it else "gentle",
 )
 def test_help_shows_an_example_and_fits_80_columns(gentle, command):
     text = told(gentle(*command, "--help"))
@@ -560,3 +562,89 @@ def test_a_contest_that_is_interrupted_shows_what_there_is(tmp_path, environment
         assert (tmp_path / "out" / "compare.png").exists() == bool(drawn)
     else:
         assert not (tmp_path / "out").exists()
+
+
+# --- predict ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def model(gentle, tmp_path):
+    """A model of the table's price, which stands in t.csv."""
+    name = write(tmp_path, GOOD)
+    text = told(gentle("fit", name, "price ~ x + z", "--save", "price.gentle"))
+    assert text.endswith("Model: price.gentle\n")
+    return "price.gentle"
+
+
+def test_a_saved_model_predicts_a_file_to_a_file(gentle, model, tmp_path):
+    text = told(
+        gentle("predict", model, "t.csv", "-o", "out.parquet", "--interval", 0.9, "--append")
+    )
+    assert text == f"Predictions: out.parquet\n{ROWS} rows, each with a prediction.\n"
+    found = pl.read_parquet(tmp_path / "out.parquet")
+    assert found.columns == ["x", "z", "price", "prediction", "std_error", "low", "high"]
+    within = found.select(
+        (pl.col("low") <= pl.col("prediction")) & (pl.col("prediction") <= pl.col("high"))
+    )
+    assert within.to_series().all()
+    told(gentle("predict", model, "t.csv", "-o", "new.csv", "--interval", 0.9, "--kind", "new"))
+    new = pl.read_csv(tmp_path / "new.csv")
+    assert new.columns == ["prediction", "std_error", "low", "high"]
+    assert (new["high"] > found["high"]).all()
+    assert {it.name for it in tmp_path.iterdir()} == {"t.csv", model, "out.parquet", "new.csv"}
+
+
+def test_without_a_file_to_write_the_first_rows_are_shown(gentle, model, tmp_path):
+    lines = told(gentle("predict", model, "t.csv", "--interval", 0.9, "--append")).splitlines()
+    assert lines[0].split() == ["x", "z", "price", "prediction", "std_error", "low", "high"]
+    assert [line.split()[0] for line in lines[1:11]] == [str(at) for at in range(1, 11)]
+    assert lines[12] == f"and {ROWS - 10} more rows; -o FILE writes all of them"
+    assert lines[13] == f"{ROWS} rows, each with a prediction."
+    wide = pl.read_csv(tmp_path / "t.csv").with_columns(
+        pl.lit("a long text, \n of many words").alias(f"column {at}") for at in range(9)
+    )
+    wide.head(4).write_csv(tmp_path / "wide.csv")
+    text = told(gentle("predict", model, "wide.csv", "--interval", 0.9, "--append"))
+    assert max(map(len, text.splitlines())) <= 80
+    assert "more columns to the left" in text
+    assert "4 rows, each with a prediction." in text
+
+
+def test_rows_without_a_value_are_counted_and_stay_in_their_place(gentle, model, tmp_path):
+    write(tmp_path, csv_with(7, "x", "NA"), "gap.csv")
+    text = told(gentle("predict", model, "gap.csv", "-o", "out.csv"))
+    assert f"{ROWS} rows, of which 1 has no prediction, as a value is missing there.\n" in text
+    assert pl.read_csv(tmp_path / "out.csv")["prediction"].null_count() == 1
+    assert pl.read_csv(tmp_path / "out.csv")["prediction"][6] is None
+
+
+def test_levels_that_were_not_seen_are_refused_or_counted(gentle, tmp_path):
+    frame = table().with_columns(city=pl.Series(["a", "b"] * (ROWS // 2)))
+    frame.write_csv(tmp_path / "t.csv")
+    frame[:3].with_columns(city=pl.Series(["a", "c", "b"])).write_csv(tmp_path / "new.csv")
+    told(gentle("fit", "t.csv", "price ~ x + city", "--save", "m.gentle"))
+    refused(gentle("predict", "m.gentle", "new.csv"), "'c'", "row 2", "did not see")
+    for unseen, said in (("reference", "the reference level"), ("missing", "no prediction")):
+        text = " ".join(told(gentle("predict", "m.gentle", "new.csv", "--unseen", unseen)).split())
+        assert "1 has a level that the fit did not see" in text
+        assert said in text
+
+
+def test_what_cannot_be_predicted_is_refused(gentle, model, tmp_path):
+    write(tmp_path, "z,price\n1,2\n", "less.csv")
+    write(tmp_path, csv_with(7, "x", "inf"), "far.csv")
+    ridge = "ridge.gentle"
+    told(gentle("fit", "t.csv", "price ~ x", "--l2", 0.1, "--save", ridge))
+    before = {it.name for it in tmp_path.iterdir()}
+    refused(gentle("predict", "no.gentle", "t.csv"), "no.gentle", "not there")
+    refused(gentle("predict", "t.csv", "t.csv"), "t.csv", "no model file")
+    refused(gentle("predict", model, "no.csv"), "no.csv", "t.csv")
+    refused(gentle("predict", model, "less.csv"), "less.csv", "'x'")
+    refused(gentle("predict", model, "far.csv", "-o", "out.csv"), "far.csv", "'x'", "row 7")
+    refused(gentle("predict", model, "t.csv", "-o", "out.txt"), "out.txt", ".parquet")
+    refused(gentle("predict", model, "t.csv", "-o", "no/out.csv"), "no directory")
+    refused(gentle("predict", model, "t.csv", "--kind", "new"), "--interval")
+    refused(gentle("predict", model, "t.csv", "--interval", 95), "95")
+    refused(gentle("predict", ridge, "t.csv", "--interval", 0.9), "ridge")
+    refused(gentle("fit", "t.csv", "price ~ x", "--save", "no/such.gentle"), "no directory")
+    assert {it.name for it in tmp_path.iterdir()} == before

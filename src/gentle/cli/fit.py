@@ -115,6 +115,10 @@ def fit(
         float, typer.Option(help="How near the descent must come, in standard errors.")
     ] = 1e-3,
     seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.", min=0)] = 0,
+    save: Annotated[
+        Path | None,
+        typer.Option(help="Where to write the model, for gentle predict.", metavar="FILE"),
+    ] = None,
 ) -> None:
     """Fit a file by gradient descent and exactly, and compare the two.
 
@@ -130,10 +134,11 @@ def fit(
 
         gentle fit sales.csv "log(price) ~ size + C(city)" --test 0.25
 
-        gentle fit sales.csv "price ~ size" --cluster city
+        gentle fit sales.csv "price ~ size" --cluster city --save model.gentle
     """
     from gentle.driver import Progress
     from gentle.errors import GentleError
+    from gentle.files import refuse_place
     from gentle.fitting import fit as fit_data
     from gentle.online import OnePass
     from gentle.result import Fits
@@ -145,6 +150,8 @@ def fit(
         )
     if shuffle and test is None:
         raise GentleError("--shuffle says which rows to hold out: say how many with --test 0.25")
+    if save is not None:
+        refuse_place(save)  # before the fit, which may take long
     with working(f"Reading {file.name}") as status:
         unit = "scale" if l2 else "SE"
         line = Line(tol, max_passes, time_limit, unit)
@@ -184,6 +191,9 @@ def fit(
     fits = list(found.values()) if isinstance(found, Fits) else [found]
     for one in fits:
         console().print(summary(one))
+    if save is not None:
+        found.save(save)
+        console().print(f"Model: {save}", markup=False, soft_wrap=True)
     if any(one.interrupted for one in fits):
         say("Interrupted: this is what the descent had reached.")
         raise typer.Exit(INTERRUPTED)

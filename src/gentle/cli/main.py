@@ -14,6 +14,7 @@ from gentle._version import version
 from gentle.cli.certify import certify
 from gentle.cli.compare import compare
 from gentle.cli.fit import fit
+from gentle.cli.predict import predict
 from gentle.cli.terminal import plainly
 from gentle.cli.tour import tour
 from gentle.errors import GentleWarning
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 app.command()(plainly(tour))
 app.command()(plainly(fit))
+app.command()(plainly(predict))
 app.command()(plainly(certify))
 app.command()(plainly(compare))
 

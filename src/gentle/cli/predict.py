@@ -1,0 +1,95 @@
+"""gentle predict: a saved model and rows, to predictions."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gentle.cli.terminal import console, working
+from gentle.errors import GentleError
+
+SHOWN = 10  # rows, where no file is asked for
+
+
+class IntervalOf(StrEnum):
+    """What an interval is to hold."""
+
+    mean = "mean"
+    new = "new"
+
+
+class WhenUnseen(StrEnum):
+    """What becomes of a row with a level that the fit did not see."""
+
+    error = "error"
+    reference = "reference"
+    missing = "missing"
+
+
+def predict(
+    model: Annotated[
+        Path, typer.Argument(help="A file that gentle fit --save wrote.", show_default=False)
+    ],
+    file: Annotated[Path, typer.Argument(help="A .csv or .parquet file.", show_default=False)],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Where to write: .csv, .parquet, .arrow, .feather or .ndjson.",
+            metavar="FILE",
+        ),
+    ] = None,
+    interval: Annotated[
+        float | None,
+        typer.Option(help="Add standard errors, and bounds at this level, such as 0.95."),
+    ] = None,
+    kind: Annotated[
+        IntervalOf | None,
+        typer.Option(
+            help="What the bounds hold: the mean of such rows, or a new row.", show_default="mean"
+        ),
+    ] = None,
+    append: Annotated[
+        bool, typer.Option("--append", help="Keep the columns of the file, before the new ones.")
+    ] = False,
+    unseen: Annotated[
+        WhenUnseen,
+        typer.Option(
+            help="A level that the fit did not see: refuse it, take it for the reference, or predict "
+            "nothing."
+        ),
+    ] = WhenUnseen.error,
+) -> None:
+    """Predict the target for each row of a file, from a saved model.
+
+    Writes one row for each row of the file, in its order, with the column prediction and, at an
+    interval, std_error, low and high; they are empty where a value is missing. Without -o it shows
+    the first rows.
+
+    Examples:
+
+        gentle predict model.gentle new.csv -o out.parquet
+
+        gentle predict model.gentle new.csv --interval 0.95 --append
+    """
+    if kind is not None and interval is None:
+        raise GentleError("--kind says what bounds hold: ask for these with --interval 0.95")
+    from gentle.model_file import load
+    from gentle.predicting import Asked, first_rows, predict_to
+    from gentle.tables import predictions
+
+    asked = Asked(interval, "mean" if kind is None else kind.value, append, unseen.value)
+    with working(f"Reading {file.name}"):
+        found = load(model)
+        if out is None:
+            first, written = first_rows(found, str(file), asked, SHOWN)
+        else:
+            written = predict_to(found, str(file), out, None, asked)
+    if out is None:
+        console().print(predictions(first, written))
+    else:
+        console().print(f"Predictions: {out}\n{written}.", markup=False, soft_wrap=True)

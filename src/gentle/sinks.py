@@ -1,0 +1,152 @@
+"""Where rows go: frames like those that came in, and files, written batch by batch.
+
+To add a format: its line in `SINKS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from queue import Full, Queue
+from typing import Any
+
+import polars as pl
+from polars.io.plugins import register_io_source
+
+from gentle.batch import Floats
+from gentle.errors import GentleError, listed
+from gentle.files import written
+from gentle.sources import Chunk, Matrix, Schema
+
+AHEAD = 2  # frames that wait to be written
+PATIENCE = 0.1  # seconds between looks at whether a sink has ended
+
+SINKS: dict[str, Callable[..., Any]] = {
+    ".csv": pl.LazyFrame.sink_csv,
+    ".parquet": pl.LazyFrame.sink_parquet,
+    ".arrow": pl.LazyFrame.sink_ipc,
+    ".ipc": pl.LazyFrame.sink_ipc,
+    ".feather": pl.LazyFrame.sink_ipc,
+    ".ndjson": pl.LazyFrame.sink_ndjson,
+    ".jsonl": pl.LazyFrame.sink_ndjson,
+}
+
+
+def write_file(path: Path, frames: Iterator[pl.DataFrame], schema: Schema) -> None:
+    """Write frames of one schema to a file, whole or not at all, in memory that does not grow with them.
+
+    Raises GentleError for an ending that says no format, and where the file cannot be written.
+    """
+    sink = SINKS.get(path.suffix.lower())
+    if sink is None:
+        raise GentleError(
+            f"{path} must end in {listed(SINKS, 'or')}: the ending says how it is written"
+        )
+    with written(path) as beside:
+        try:
+            _pour(frames, partial(sink, path=beside), schema)
+        except pl.exceptions.PolarsError as error:
+            reason = str(error).splitlines()[0]
+            raise GentleError(f"{path} cannot be written: {reason}") from None
+
+
+def _pour(
+    frames: Iterator[pl.DataFrame], sink: Callable[[pl.LazyFrame], Any], schema: Schema
+) -> None:
+    """Hand frames to a sink in a thread of its own, a few ahead of what it has taken.
+
+    They are made here: polars would make them in threads whose memory, once it is in pieces, is not
+    given back.
+    """
+    ahead: Queue[pl.DataFrame | None] = Queue(AHEAD)
+
+    def taken(*_: Any) -> Iterator[pl.DataFrame]:
+        while (frame := ahead.get()) is not None:
+            yield frame
+
+    with ThreadPoolExecutor(1) as thread:
+        sinking = thread.submit(sink, register_io_source(taken, schema=pl.Schema(schema)))
+
+        def hand(frame: pl.DataFrame | None) -> None:
+            while not sinking.done():  # it may have failed, and take no more
+                with suppress(Full):
+                    ahead.put(frame, timeout=PATIENCE)
+                    return
+
+        try:
+            for frame in frames:
+                hand(frame)
+                if sinking.done():
+                    break
+        finally:
+            hand(None)
+        sinking.result()
+
+
+def as_columns(names: Sequence[str], numbers: Floats) -> pl.DataFrame:
+    """Numbers (n, m) as columns of these names (m,); null where there is none."""
+    columns = {name: numbers[:, at] for at, name in enumerate(names)}
+    return pl.DataFrame(columns, schema=dict.fromkeys(names, pl.Float64)).fill_nan(None)
+
+
+def chosen(chunk: Chunk, columns: Sequence[str]) -> Chunk:
+    """A chunk with some of its columns, where they have names."""
+    if isinstance(chunk.table, Matrix):
+        return chunk
+    return chunk._replace(table=chunk.table.select(columns))
+
+
+def appended(chunk: Chunk, columns: pl.DataFrame) -> pl.DataFrame:
+    """The columns of a chunk with others after them.
+
+    Raises GentleError for one of an array, whose columns have no names.
+    """
+    if isinstance(chunk.table, Matrix):
+        raise GentleError("append keeps the columns of a frame or a file, and this is an array")
+    return chunk.table.hstack(columns)
+
+
+def is_frame(data: Any) -> bool:
+    """Whether data are a table of named columns in memory, which `like` answers in kind."""
+    if isinstance(data, pl.DataFrame | pl.LazyFrame):
+        return True
+    return hasattr(data, "__arrow_c_stream__") and not hasattr(data, "name")  # a series has one
+
+
+def like(data: Any, frame: pl.DataFrame, added: Sequence[str]) -> Any:
+    """A frame of the kind of `data`, whose columns stand in `frame` before those that were added, or not.
+
+    polars, pandas (with its index) and pyarrow are answered in kind, and anything else with polars,
+    which speaks Arrow too.
+    """
+    append = frame.width > len(added)
+    kind = type(data)
+    package = kind.__module__.split(".")[0]
+    if package == "pandas":
+        columns = {name: frame[name].to_numpy() for name in added}
+        return (data if append else data[[]]).assign(**columns)
+    if package == "pyarrow" and kind.__name__ == "Table":
+        table = frame.select(added).to_arrow()
+        if not append:
+            return table
+        for name in added:
+            data = data.append_column(name, table[name])
+        return data
+    return frame.lazy() if isinstance(data, pl.LazyFrame) else frame
+
+
+def stacked(frames: Sequence[pl.DataFrame], schema: Schema) -> pl.DataFrame:
+    """Frames of one schema, one after the other."""
+    return pl.concat(frames) if frames else pl.DataFrame(schema=dict(schema))
+
+
+def refuse_clash(own: Sequence[str], added: Sequence[str], where: str) -> None:
+    """Raises GentleError where rows have a column of a name that is to be appended."""
+    if clash := [name for name in added if name in own]:
+        raise GentleError(
+            f"{where} has a column {listed(clash)} already, so none can be appended: rename it, or "
+            "leave out append"
+        )
