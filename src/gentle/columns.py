@@ -56,11 +56,15 @@ def refuse_types(source: Source, names: Sequence[str]) -> None:
             )
 
 
-def numbers(frame: pl.DataFrame) -> Floats:
-    """A frame of numbers and truths as a row-major matrix (n, p)."""
-    for column in frame:
+def numbers(frame: pl.DataFrame, names: Sequence[str]) -> Floats:
+    """Columns of numbers and truths as a matrix (n, p), one after the other in memory; nan for a null."""
+    columns = [frame[name] for name in names]
+    for column in columns:
         if column.dtype in WIDE and column.len() - column.null_count():
             low, high = column.cast(pl.Float64).min(), column.cast(pl.Float64).max()
             if max(-low, high) > WHOLE:  # type: ignore[operator, type-var]
                 warn_of_rounding(column.name)
-    return np.ascontiguousarray(frame.select(pl.all().cast(pl.Float64)).to_numpy())
+    found = np.empty((len(columns), frame.height))
+    for row, column in zip(found, columns, strict=True):
+        row[:] = (column if column.dtype == pl.Float64 else column.cast(pl.Float64)).to_numpy()
+    return found.T

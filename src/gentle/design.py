@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol, TypeVar, get_args
@@ -199,7 +199,9 @@ class Design:
         if known is not None:
             sieve.finite((self.offset or f"offset({self.encoder.offset})",), known[:, None])
             y, y_low = two_sum(y, -known[:, None])
-        if not (isinstance(chunk.table, Matrix) and chunk.table.finite):
+        table = chunk.table
+        finite = table.finite if isinstance(table, Matrix) else sieve.sound and self.takes_arrays
+        if not finite:
             sieve.finite(self.names, x)
         sieve.finite(self.targets, y)
         groups = tuple(_labels(chunk, name, sieve) for name in self.clusters)
@@ -289,7 +291,7 @@ class Design:
         known = None if self.offset is None else _column(chunk, self.offset)
         if isinstance(chunk.table, Matrix):
             return self.filling.beside(chunk.table.x, gone), known
-        own = chunk.table.select(self.columns) if self.columns else chunk.table
+        own = self._own(chunk.table, self.columns) if self.columns else chunk.table
         inside = self.encoder.encode_offset(own)
         if inside is not None:
             known = inside if known is None else known + inside
@@ -300,7 +302,7 @@ class Design:
         if isinstance(chunk.table, Matrix):
             columns = [chunk.table.other[name] for name in self.targets]
             return columns[0][:, None] if len(columns) == 1 else np.stack(columns, 1), None
-        own = chunk.table.select(list(dict.fromkeys((*self.columns, *self.target_columns))))
+        own = self._own(chunk.table, dict.fromkeys((*self.columns, *self.target_columns)))
         beside = len(self.filling.names)
         low = (
             self.encoder.encode_low(own, x[:, : x.shape[1] - beside])
@@ -310,6 +312,10 @@ class Design:
         return self.encoder.encode_y(own), None if low is None else np.pad(
             low, ((0, 0), (0, beside))
         )
+
+    def _own(self, frame: pl.DataFrame, columns: Iterable[str]) -> pl.DataFrame:
+        """What a formula is to see of a frame; columns as they are need no frame of their own."""
+        return frame if isinstance(self.encoder, Plain) else frame.select(list(columns))
 
     def _mass(self, chunk: Chunk, name: str | None, sieve: Sieve) -> Floats | None:
         """Weights or frequencies, (n,), where the design has them."""
@@ -325,7 +331,7 @@ def _column(chunk: Chunk, name: str) -> Floats:
     """A column of numbers beside x, (n,)."""
     if isinstance(chunk.table, Matrix):
         return chunk.table.other[name]
-    return numbers(chunk.table.select(name))[:, 0]
+    return numbers(chunk.table, [name])[:, 0]
 
 
 def _labels(chunk: Chunk, name: str, sieve: Sieve) -> Labels:
@@ -394,7 +400,9 @@ class Rows:
         if 8 * self.source.height() * self.design.width > HELD_BYTES:
             return rows
         held = tuple(rows)
-        return Held.of(together(held)) if self.design.sparse and held else Held(held)
+        if self.design.sparse and held:
+            return Held.of(together(held))
+        return Held(tuple(replace(batch, x=batch.x.contiguous()) for batch in held))
 
 
 @dataclass(frozen=True, eq=False)

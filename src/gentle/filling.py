@@ -191,9 +191,9 @@ def _seen(
         frame = chunk.table
         x = np.zeros((frame.height, len(tracked)))
         if plain:
-            x[:, : len(plain)] = numbers(frame.select(plain))
+            x[:, : len(plain)] = numbers(frame, plain)
         gone = np.stack([lacking(frame[name]) for name in tracked], axis=1)
-        columns = {name: numbers(frame.select(name))[:, 0] for name in masses if name is not None}
+        columns = {name: numbers(frame, [name])[:, 0] for name in masses if name is not None}
     for role, of in zip(("weights", "frequencies"), masses, strict=True):
         if of is not None:
             sieve.positive(of, columns[of])

@@ -95,7 +95,7 @@ class Plain:
     def encode_x(self, frame: pl.DataFrame) -> Floats | csr_array:
         """x of complete rows (n, p), sparse where texts make it wide; a text that is null has zeros."""
         if not self.levels:
-            return numbers(frame.select(self.features)) if self.features else _none(frame)
+            return numbers(frame, self.features)
         values, places, there = self._entries(frame)
         if self.sparse:
             return gathered(values, places, there, len(self.names))
@@ -105,7 +105,7 @@ class Plain:
 
     def encode_y(self, frame: pl.DataFrame) -> Floats:
         """(n, k)"""
-        return numbers(frame.select(self.targets))
+        return numbers(frame, self.targets)
 
     def encode_offset(self, frame: pl.DataFrame) -> Floats | None:  # noqa: ARG002
         """Nothing."""
@@ -129,7 +129,7 @@ class Plain:
         )
         plain = [name for name in self.features if name not in self.levels]
         if plain:
-            values[:, [self.features.index(name) for name in plain]] = numbers(frame.select(plain))
+            values[:, [self.features.index(name) for name in plain]] = numbers(frame, plain)
         first = 0
         for at, feature in enumerate(self.features):
             if feature in self.levels:
@@ -160,7 +160,3 @@ def _texts(values: Any) -> tuple[str, ...]:
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
         raise ValueError("a list of texts is needed")
     return tuple(values)
-
-
-def _none(frame: pl.DataFrame) -> Floats:
-    return np.empty((frame.height, 0))

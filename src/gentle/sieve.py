@@ -27,6 +27,16 @@ def lacking(column: pl.Series) -> Mask:
     return gone.to_numpy()
 
 
+def _whole(column: pl.Series) -> bool:
+    """Whether a glance tells that a column has a value in every row, and that its numbers are finite."""
+    if column.null_count():
+        return False
+    if not column.dtype.is_float():
+        return True
+    with np.errstate(invalid="ignore", over="ignore"):
+        return bool(np.isfinite(column.to_numpy().sum()))
+
+
 class Sieve:
     """Which rows of a chunk go on, why the others do not, and what is an error."""
 
@@ -35,6 +45,7 @@ class Sieve:
         self.keep: Mask = np.ones(len(rows), dtype=bool)  # of the rows that are still complete
         self.missing_by_column: dict[str, int] = {}
         self.n_weightless = 0
+        self.sound = True  # whether all numbers of the source were seen to be finite
         self._where = where
         self._missing = missing
 
@@ -43,7 +54,11 @@ class Sieve:
         if isinstance(chunk.table, Matrix):
             return chunk  # numbers already: `finite` sees their NaN
         for name in columns:
-            gone = lacking(chunk.table[name])
+            column = chunk.table[name]
+            if _whole(column):
+                continue
+            self.sound = False
+            gone = lacking(column)
             if gone.any():
                 self._leave_out(name, gone)
         if self.keep.all():

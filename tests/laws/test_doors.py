@@ -99,6 +99,7 @@ DOORS = {
     "polars lazy": lambda _: FRAME.lazy(),
     "pandas": lambda _: FRAME.to_pandas(),
     "pyarrow": lambda _: FRAME.to_arrow(),
+    "pyarrow reader": lambda _: FRAME.to_arrow().to_reader(max_chunksize=100),
     "duckdb": lambda _: duckdb.from_arrow(FRAME.to_arrow()),
     "mapping": lambda _: {**dict(zip(NAMES, X.T, strict=True)), "y": torch.from_numpy(Y)},
     **{f"file {it}": lambda to, it=it: write(FRAME, to / f"t{it}") for it in
@@ -118,6 +119,7 @@ DOORS = {
     "sqlalchemy": lambda to: f"sqlite+pysqlite:///{database(to)}#t",
     "adbc": lambda to: f"sqlite+adbc:///{database(to)}#SELECT * FROM t",
     **{f"frames of {size}": lambda _, size=size: pieces(size) for size in SIZES},
+    **{f"iterator of {size}": lambda _, size=size: iter(pieces(size)) for size in SIZES},
     **{f"function of {size}": lambda _, size=size: lambda: pieces(size) for size in SIZES},
     "mappings": lambda _: [piece.to_dict() for piece in pieces(100)],
     "record batches": lambda _: FRAME.to_arrow().to_batches(max_chunksize=100),
@@ -134,6 +136,7 @@ PAIRS = {
     "loader": lambda: DataLoader(TensorDataset(*tensors()), batch_size=64),
     "shuffled loader": lambda: DataLoader(TensorDataset(*tensors()), batch_size=64, shuffle=True),
     **{f"pairs of {size}": lambda size=size: pairs(size) for size in SIZES},
+    **{f"iterator of pairs of {size}": lambda size=size: iter(pairs(size)) for size in SIZES},
     "sparse pairs": lambda: [(sparse.csr_array(x), y) for x, y in pairs(100)],
 }
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import ClassVar, Protocol
 
 import polars as pl
+from threadpoolctl import ThreadpoolController
 
 from gentle.errors import GentleError
 from gentle.sources.source import Chunk, Schema, bounds, numbered
 
 Types = Mapping[str, pl.DataType]
+WIDE = 128  # columns, from which arithmetic takes longer than reading
 UNREADABLE = (pl.exceptions.PolarsError, OSError)
 
 
@@ -38,6 +41,16 @@ class Reader(Protocol):
 
     def explain(self, error: Exception) -> GentleError:
         """What polars could not read, in one sentence."""
+
+
+def _one_thread() -> AbstractContextManager[object]:
+    """Arithmetic on one thread, since polars reads ahead on the others: more would wait for each other."""
+    return _controller().limit(limits=1)
+
+
+@cache
+def _controller() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +106,10 @@ class Plan:
         return self._height
 
     def scan(self, columns: Sequence[str], rows: int) -> Iterator[Chunk]:
+        with _one_thread() if len(columns) < WIDE else nullcontext():
+            yield from self._chunks(columns, rows)
+
+    def _chunks(self, columns: Sequence[str], rows: int) -> Iterator[Chunk]:
         at = self.start
         own = list(columns)
         also = [name for name in self.reader.beside if name not in own]
@@ -101,7 +118,8 @@ class Plan:
             try:
                 for table in plan.collect_batches(chunk_size=rows, maintain_order=True):
                     self.reader.check(table)
-                    for piece in table.select(own).iter_slices(rows):
+                    mine = table.select(own) if also else table
+                    for piece in [mine] if mine.height <= rows else mine.iter_slices(rows):
                         yield Chunk(numbered(at, at + piece.height), piece)
                         at += piece.height
                 return
