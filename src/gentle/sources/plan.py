@@ -45,7 +45,8 @@ class Reader(Protocol):
 
 def _one_thread() -> AbstractContextManager[object]:
     """Arithmetic on one thread, since polars reads ahead on the others: more would wait for each other."""
-    return _controller().limit(limits=1)
+    limited: AbstractContextManager[object] = _controller().limit(limits=1)
+    return limited
 
 
 @cache
