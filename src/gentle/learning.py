@@ -26,7 +26,7 @@ from gentle.errors import GentleError
 from gentle.formula import KNOWN
 from gentle.levels import MOST_LEVELS
 
-KEPT_VALUES = 2**22  # of a column in memory at a time: 32 MiB
+KEPT_VALUES = 2**21  # of a column in memory at a time: 16 MiB
 DIGIT = 16  # bits of a number that a pass over the rows tells about its order
 SPLINES = ("bs", "cc", "cr", "cs")
 PROBE = 1_000  # distinct values, enough for any number of knots

@@ -99,6 +99,7 @@ def _parts(fit: Fit) -> str:
             ("weights", design.weights),
             ("frequencies", design.frequencies),
             ("offset", design.offset),
+            ("offset", design.encoder.offset or None),
         )
         if name is not None
     ]

@@ -243,6 +243,7 @@ def test_an_offset_in_a_formula_is_the_offset_given_beside_it(term):
     found = gentle.fit(table, f"y ~ far + {term}")
     wanted = gentle.fit(table, "y ~ far", offset=known.to_numpy())
     assert found.names == wanted.names
+    assert ", offset " in found.summary()
     np.testing.assert_allclose(found.values, wanted.values, rtol=1e-12)
     np.testing.assert_allclose(
         found.predict(table), wanted.predict(table, offset=known), rtol=1e-12
