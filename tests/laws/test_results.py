@@ -622,7 +622,8 @@ def test_what_cannot_be_asked_is_refused_in_one_sentence(frame, asked, words):
 @pytest.mark.parametrize(
     ("ask", "words"),
     [
-        (lambda fit, _: fit.predict({"a": 1}), ("dict", "frame")),
+        (lambda fit, _: fit.predict(3), ("int", "frame")),
+        (lambda fit, _: fit.predict({"a": 1}), ("'b'",)),
         (lambda fit, frame: fit.predict(frame.drop("a")), ("'a'",)),
         (lambda fit, frame: fit.predict(frame.to_pandas()["a"]), ()),
         (lambda fit, frame: fit.predict(frame.select("a", "b").to_numpy()), ("array", "frame")),

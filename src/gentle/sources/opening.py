@@ -85,8 +85,10 @@ def _pieces(data: Any) -> Once | Again | None:
 
 
 def _of_columns(data: Mapping[str, Any]) -> pl.DataFrame:
-    """A frame of columns by name, such as arrays, tensors or lists."""
+    """A frame of columns by name, such as arrays, tensors or lists; of single values it has one row."""
     columns = {str(name): _array(column) for name, column in data.items()}
+    if all(column.ndim == 0 for column in columns.values()):
+        columns = {name: column[None] for name, column in columns.items()}
     lengths = {name: len(column) for name, column in columns.items() if column.ndim == 1}
     if len(lengths) < len(columns) or len(set(lengths.values())) > 1:
         shapes = listed(f"{name}: {column.shape}" for name, column in columns.items())
