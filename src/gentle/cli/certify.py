@@ -8,12 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
-from gentle.cli.terminal import console, working
+from gentle.cli.terminal import RowsArgument, console, short, working
 from gentle.errors import GentleError
 
 
 def certify(
-    file: Annotated[Path, typer.Argument(help="A .csv or .parquet file.", show_default=False)],
+    file: RowsArgument,
     formula: Annotated[
         str | None,
         typer.Argument(help="Such as 'price ~ carat + C(cut)'.", show_default=False),
@@ -48,8 +48,8 @@ def certify(
     from gentle.checking import certify as certify_data
     from gentle.tables import check_summary
 
-    with working(f"Reading {file.name}"):
-        check = certify_data(given, str(file), formula, target=target, weights=weights, l2=l2)
+    with working(f"Reading {short(file)}"):
+        check = certify_data(given, file, formula, target=target, weights=weights, l2=l2)
     console().print(check_summary(check))
 
 

@@ -10,13 +10,13 @@ import typer
 
 from gentle.cli.fit import WhenMissing
 from gentle.cli.progress import Line
-from gentle.cli.terminal import INTERRUPTED, console, say, working
+from gentle.cli.terminal import INTERRUPTED, RowsArgument, console, say, short, working
 
 PICTURE = "compare.png"
 
 
 def compare(
-    file: Annotated[Path, typer.Argument(help="A .csv or .parquet file.", show_default=False)],
+    file: RowsArgument,
     formula: Annotated[
         str | None,
         typer.Argument(help="Such as 'price ~ carat + C(cut)'.", show_default=False),
@@ -80,7 +80,7 @@ def compare(
         from gentle.tables import contest_summary
 
     with nullcontext() if out is None else written_folder(out) as folder:
-        with working(f"Reading {file.name}") as status:
+        with working(f"Reading {short(file)}") as status:
             lines: dict[str, Line] = {}
 
             def watch(name: str, step: Progress) -> None:
@@ -89,7 +89,7 @@ def compare(
                     status.update(f"{name}: {line.after(step)}")
 
             found = contest(
-                str(file),
+                file,
                 formula,
                 target=target,
                 weights=weights,

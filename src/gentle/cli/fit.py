@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from gentle.cli.progress import Line
-from gentle.cli.terminal import INTERRUPTED, console, say, working
+from gentle.cli.terminal import INTERRUPTED, RowsArgument, console, say, short, working
 
 
 class WhenMissing(StrEnum):
@@ -22,7 +22,7 @@ class WhenMissing(StrEnum):
 
 
 def fit(
-    file: Annotated[Path, typer.Argument(help="A .csv or .parquet file.", show_default=False)],
+    file: RowsArgument,
     formula: Annotated[
         str | None,
         typer.Argument(help="Such as 'price ~ carat + C(cut)'.", show_default=False),
@@ -152,7 +152,7 @@ def fit(
         raise GentleError("--shuffle says which rows to hold out: say how many with --test 0.25")
     if save is not None:
         refuse_place(save)  # before the fit, which may take long
-    with working(f"Reading {file.name}") as status:
+    with working(f"Reading {short(file)}") as status:
         unit = "scale" if l2 else "SE"
         line = Line(tol, max_passes, time_limit, unit)
 
@@ -161,7 +161,7 @@ def fit(
                 status.update(line.after(step))
 
         found = fit_data(
-            str(file),
+            file,
             formula,
             target=target,
             solver="exact" if exact else solver,

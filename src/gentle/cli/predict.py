@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from gentle.cli.terminal import console, working
+from gentle.cli.terminal import RowsArgument, console, short, working
 from gentle.errors import GentleError
 
 SHOWN = 10  # rows, where no file is asked for
@@ -33,7 +33,7 @@ def predict(
     model: Annotated[
         Path, typer.Argument(help="A file that gentle fit --save wrote.", show_default=False)
     ],
-    file: Annotated[Path, typer.Argument(help="A .csv or .parquet file.", show_default=False)],
+    file: RowsArgument,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -83,12 +83,12 @@ def predict(
     from gentle.tables import predictions
 
     asked = Asked(interval, "mean" if kind is None else kind.value, append, unseen.value)
-    with working(f"Reading {file.name}"):
+    with working(f"Reading {short(file)}"):
         found = load(model)
         if out is None:
-            first, written = first_rows(found, str(file), asked, SHOWN)
+            first, written = first_rows(found, file, asked, SHOWN)
         else:
-            written = predict_to(found, str(file), out, None, asked)
+            written = predict_to(found, file, out, None, asked)
     if out is None:
         console().print(predictions(first, written))
     else:

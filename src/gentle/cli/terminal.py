@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
-from typing import ParamSpec
+from typing import Annotated, ParamSpec
 
 import typer
 from rich.console import Console
@@ -19,6 +19,14 @@ BAD_INPUT = 2
 INTERRUPTED = 130
 MOST_COLUMNS = 100
 P = ParamSpec("P")
+RowsArgument = Annotated[
+    str,
+    typer.Argument(
+        help="Rows: a file, a pattern, a folder, or a database such as sqlite:///f.db#table.",
+        metavar="FILE",
+        show_default=False,
+    ),
+]
 
 
 def console() -> Console:
@@ -27,6 +35,11 @@ def console() -> Console:
     if screen.width > MOST_COLUMNS:
         screen.width = MOST_COLUMNS
     return screen
+
+
+def short(place: str) -> str:
+    """What a spinner calls a file: its name, without its folders and without a password."""
+    return place.rstrip("/").rpartition("/")[2].partition("#")[0] or place
 
 
 def say(sentence: str) -> None:
