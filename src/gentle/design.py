@@ -199,9 +199,7 @@ class Design:
         if known is not None:
             sieve.finite((self.offset or f"offset({self.encoder.offset})",), known[:, None])
             y, y_low = two_sum(y, -known[:, None])
-        table = chunk.table
-        finite = table.finite if isinstance(table, Matrix) else sieve.sound and self.takes_arrays
-        if not finite:
+        if not (isinstance(chunk.table, Matrix) and chunk.table.finite):
             sieve.finite(self.names, x)
         sieve.finite(self.targets, y)
         groups = tuple(_labels(chunk, name, sieve) for name in self.clusters)
@@ -272,7 +270,8 @@ class Design:
         self, chunk: Chunk, columns: Sequence[str], sieve: Sieve
     ) -> tuple[Chunk, Mask | None]:
         """(the rows that have what they must of these columns, where the rest was missing)."""
-        chunk = sieve.complete(chunk, self.filling.required(columns))
+        as_they_are = (*self.columns, *self.target_columns) if self.takes_arrays else ()
+        chunk = sieve.complete(chunk, self.filling.required(columns), as_they_are)
         return self.filling.filled(chunk, self.columns)
 
     def _coded(self, chunk: Chunk, where: str, unseen: Unseen = "error") -> tuple[Chunk, Mask]:
@@ -402,7 +401,7 @@ class Rows:
         held = tuple(rows)
         if self.design.sparse and held:
             return Held.of(together(held))
-        return Held(tuple(replace(batch, x=batch.x.contiguous()) for batch in held))
+        return Held(held)
 
 
 @dataclass(frozen=True, eq=False)
@@ -445,8 +444,11 @@ class Held:
 
     @cached_property
     def _joined(self) -> Batch:
-        """All of the rows as one; where that is a copy, every stochastic pass walks the same."""
-        return together(self.batches) if self.whole is None else self.whole
+        """All of the rows as one, row by row; where that is a copy, every stochastic pass walks it."""
+        if self.whole is not None:
+            return self.whole
+        joined = together(self.batches)
+        return replace(joined, x=joined.x.contiguous())
 
 
 def _size(batch: Batch) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Literal
 
 import numpy as np
@@ -27,11 +27,11 @@ def lacking(column: pl.Series) -> Mask:
     return gone.to_numpy()
 
 
-def _whole(column: pl.Series) -> bool:
-    """Whether a glance tells that a column has a value in every row, and that its numbers are finite."""
+def _whole(column: pl.Series, *, nan: bool) -> bool:
+    """Whether a glance tells that a column has a value in every row, NaN looked for or not."""
     if column.null_count():
         return False
-    if not column.dtype.is_float():
+    if not nan or not column.dtype.is_float():
         return True
     with np.errstate(invalid="ignore", over="ignore"):
         return bool(np.isfinite(column.to_numpy().sum()))
@@ -45,19 +45,20 @@ class Sieve:
         self.keep: Mask = np.ones(len(rows), dtype=bool)  # of the rows that are still complete
         self.missing_by_column: dict[str, int] = {}
         self.n_weightless = 0
-        self.sound = True  # whether all numbers of the source were seen to be finite
         self._where = where
         self._missing = missing
 
-    def complete(self, chunk: Chunk, columns: Sequence[str]) -> Chunk:
-        """The chunk without the rows that have a null or a NaN in one of these columns."""
+    def complete(self, chunk: Chunk, columns: Sequence[str], later: Container[str] = ()) -> Chunk:
+        """The chunk without the rows that have a null or a NaN in one of these columns.
+
+        The NaN of those that become numbers as they are may be left to `finite`, later.
+        """
         if isinstance(chunk.table, Matrix):
             return chunk  # numbers already: `finite` sees their NaN
         for name in columns:
             column = chunk.table[name]
-            if _whole(column):
+            if _whole(column, nan=name not in later):
                 continue
-            self.sound = False
             gone = lacking(column)
             if gone.any():
                 self._leave_out(name, gone)

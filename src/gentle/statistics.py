@@ -391,7 +391,7 @@ def _middle(z: Floats, mass: Floats | None) -> tuple[Floats, Floats]:
     with np.errstate(over="ignore", invalid="ignore"):
         shift = z.mean(axis=0) if mass is None else np.average(z, axis=0, weights=mass)
         shift = np.where(np.isfinite(shift), shift, z[0])
-        return np.asarray(shift), _units(np.abs(z - shift).max(axis=0))
+        return np.asarray(shift), _units(np.maximum(z.max(axis=0) - shift, shift - z.min(axis=0)))
 
 
 def _extreme(values: Floats) -> bool:

@@ -289,7 +289,7 @@ def test_a_file_that_is_none_is_refused(gentle, tmp_path):
     refused(gentle("fit", "no/such/file.csv", "--target", "price"), "file.csv")
     refused(gentle("fit", "prices.txt", "--target", "price"), "prices.txt", ".csv", ".parquet")
     refused(gentle("fit", "folder.csv", "--target", "price"), "folder.csv", "directory")
-    refused(gentle("fit", ".", "--target", "price"), "directory")
+    refused(gentle("fit", ".", "--target", "price"), "several kinds", ".csv", ".parquet")
     for name in ("half.parquet", "text.parquet", "empty.parquet"):
         refused(gentle("fit", name, "--target", "price"), name)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -39,7 +40,7 @@ class Files:
     def seeks(self) -> bool:
         return self.kind.seeks
 
-    @property
+    @cached_property
     def beside(self) -> tuple[str, ...]:
         return self.kind.telling(Path(self.paths[0])) if self._local else ()
 
