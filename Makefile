@@ -25,11 +25,11 @@ tests: .venv/installed-dev
 proofs: .venv/installed-dev
 	GENTLE_PROOFS=1 $(BIN)/python -m pytest -n 2 tests/laws tests/agree
 
-# The figures of docs/exact.md and docs/descent.md: digits, certificates, coverage, time and memory beside other
-# libraries; some hours.
+# The figures of docs/exact.md, docs/descent.md and docs/reading.md: digits, certificates, coverage, time and memory
+# beside other libraries; some hours.
 bench: .venv/installed-dev
-	$(BIN)/python docs/readme.py docs/exact.md docs/descent.md
-	cat docs/exact.md docs/descent.md
+	$(BIN)/python docs/readme.py docs/exact.md docs/descent.md docs/reading.md
+	cat docs/exact.md docs/descent.md docs/reading.md
 
 # The pictures and the numbers that stand in the README.
 pictures: .venv/installed

@@ -18,7 +18,6 @@ import argparse
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -121,10 +120,7 @@ def growth(folder: Path, share: int) -> None:
         part = folder / f"first{n}.parquet"
         if not part.exists():
             pl.scan_parquet(whole).head(n).sink_parquet(part)
-        gentle.fit(part, target="y")
-        began = time.perf_counter()
-        gentle.fit(part, target="y")
-        seconds = time.perf_counter() - began
+        seconds = medians({"gentle": lambda part=part: gentle.fit(part, target="y")})["gentle"]
         print(f"{n:12,} rows{seconds:9.2f} s{1e9 * seconds / n:8.0f} ns a row{peak(part):8.0f} MiB")
         n *= 10
 
