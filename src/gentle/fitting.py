@@ -82,8 +82,11 @@ def fit(
     offset o_i, W = sum w_i; the constant is not penalised.
 
     Args:
-        data: a frame (anything that speaks the Arrow C stream), the path of a .csv or .parquet
-            file, or a pair (X, y) of arrays or tensors, X (n, p) and y (n,), or (n, k) for k targets.
+        data: a frame (anything that speaks the Arrow C stream) or a mapping of columns; a path, a
+            pattern, a folder or an object store of .csv, .parquet, .arrow or .ndjson files; the URI of
+            a database and after '#' its table or query; a pair (X, y) of arrays or tensors, X (n, p)
+            and y (n,), or (n, k) for k targets; a polars LazyFrame; a loader or dataset of torch; an
+            iterable of pairs or frames, or a function that makes one. An iterator is read once.
         formula: a Wilkinson formula such as "price ~ carat + C(cut)"; powers such as I(x**3) and
             poly(x, 3, raw=True) are taken exactly, not as float64 rounds them. Functions that learn,
             such as poly, bs and scale, learn from all rows; offset(x) is a part of the target that is
