@@ -529,7 +529,7 @@ def show(ours: Sequence[Ours], courses: Mapping[Peer, Course]) -> None:
         if math.isfinite(ours[0].exact):
             print(f"  {'  of it the exact answer':40}{median(it.exact for it in ours):9.2f}")
     for peer, course in courses.items():
-        ratio = f"{'> ' if course.end else ''}{course.seconds / whole:.2g}" if ours else "-"
+        ratio = f"{'> ' if course.end else ''}{course.seconds / whole:.3g}" if ours else "-"
         target = "" if peer.target is None else f" [{peer.target:.2g}]"
         print(f"  {peer.name:40}{line(course)}{ratio:>8}{target:6} {course.end}".rstrip())
     print(f"  (load afterwards {os.getloadavg()[0]:.1f})")

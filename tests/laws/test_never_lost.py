@@ -161,7 +161,7 @@ def test_there_are_problems_enough():
     assert {p for _, p in SHAPES} >= {1, 500}
 
 
-@pytest.mark.parametrize(("shape", "nature"), cases(PROBLEMS))
+@pytest.mark.parametrize(("shape", "nature"), list(cases(PROBLEMS)))
 def test_it_arrives_or_says_why_not(shape, nature):
     found = descended(made(shape, nature))
     kept = found.placing.kept
@@ -181,7 +181,11 @@ def test_it_arrives_or_says_why_not(shape, nature):
 
 @pytest.mark.parametrize(
     ("shape", "nature"),
-    cases([problem for problem in PROBLEMS if problem[0] in ((100, 3), (1_000, 20), (20_000, 30))]),
+    list(
+        cases(
+            problem for problem in PROBLEMS if problem[0] in ((100, 3), (1_000, 20), (20_000, 30))
+        )
+    ),
 )
 def test_other_units_do_not_change_the_way(shape, nature):
     x, y = made(shape, nature)
