@@ -549,7 +549,7 @@ def learn_design(
             f"a formula needs the levels of {listed(texts)} before its first row, and {source.name} can be "
             "read only once: give a file or a frame, or name the target without a formula"
         )
-    levels = {name: levels_of(source, name) if source.replayable else () for name in texts}
+    levels = levels_of(source, texts) if source.replayable else dict.fromkeys(texts, ())
     bare = Design(
         Plain(target_columns, columns, levels, intercept),
         columns,

@@ -88,12 +88,14 @@ def test_a_product_of_many_levels_is_refused():
 def test_levels_are_those_of_all_rows_in_any_pieces(rows):
     texts = ["b", None, "ä", "a", "Z", "", "b ", "10", "b"] * 5 + ["late"]
     source = Pieces(pl.DataFrame({"g": texts}), rows)
-    assert levels_of(source, "g") == tuple(sorted({text for text in texts if text is not None}))
+    wanted = tuple(sorted({text for text in texts if text is not None}))
+    assert levels_of(source, ["g"]) == {"g": wanted}
+    assert len(source.readings) == 1
 
 
 def test_a_hundred_thousand_levels_take_no_loop_over_them():
     table = pl.DataFrame({"g": np.arange(100_000).astype(str), "y": np.arange(100_000.0)})
-    assert len(levels_of(Frame(table.with_columns("x" + pl.col("g"))), "g")) == 100_000
+    assert len(levels_of(Frame(table.with_columns("x" + pl.col("g"))), ["g"])["g"]) == 100_000
 
 
 UNSEEN = pl.DataFrame({"a": [1.0, 2, 3], "g": ["north", "nord", "south"], "n": [1, 7, 2]})
@@ -201,6 +203,7 @@ def test_numbers_that_come_once_need_no_levels():
         ({"solver": "sgd"}, "solver='sgd' reads the rows more than once"),
         ({"method": "qr"}, "QR triangle"),
         ({"missing": "mean"}, "only once"),
+        ({"start": [0.0]}, "needs no start"),
         ({"formula": "y ~ x1 + g", "target": None}, "levels of 'g'"),
     ],
 )
