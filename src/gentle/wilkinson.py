@@ -25,7 +25,7 @@ from scipy.sparse import csr_array
 
 from gentle.batch import EXACT_COLUMNS, INTERCEPT, Floats
 from gentle.doubled import power
-from gentle.errors import GentleError
+from gentle.errors import GentleError, first_line
 from gentle.formula import Parsed, parse, unquoted
 from gentle.learning import State, Unlearned, functions, learn_states
 from gentle.levels import Levels
@@ -364,7 +364,7 @@ def _refusal(text: str, error: Exception) -> GentleError:
 def _reason(error: Exception) -> str:
     if isinstance(error, Unlearned):
         return f"{error} has not learned from rows"
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    return first_line(error)
 
 
 def _kinds(parsed: Parsed, schema: Schema) -> dict[str, str]:

@@ -14,10 +14,10 @@ from typing import IO, NamedTuple, cast
 
 import polars as pl
 
-from gentle.errors import GentleError, listed
-from gentle.sources.format import Format, first_line, together
+from gentle.errors import GentleError, first_line, listed
+from gentle.sources.format import Format, together
 from gentle.sources.plan import Types
-from gentle.sources.source import Schema, is_number
+from gentle.sources.source import Schema, reads_as_number
 
 MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL"]  # texts that stand for a missing value
 GUESSED_ROWS = 10_000  # from which types are guessed, where a file is not read whole
@@ -38,7 +38,7 @@ class Csv(Format):
     def check(self, path: Path) -> None:
         _check_bytes(path)
         names = _header(path)
-        if names and all(is_number(name) for name in names):
+        if names and all(reads_as_number(name) for name in names):
             raise GentleError(
                 f"{path} needs a first line with the names of its columns, "
                 f"and that line holds numbers: {', '.join(names[:6])}"
@@ -93,7 +93,7 @@ class Csv(Format):
         found = _UNFIT.search(str(error))
         if not found or found["name"] not in schema or found["type"][0] not in "iu":
             return {}
-        return {found["name"]: pl.Float64()} if is_number(found["text"]) else {}
+        return {found["name"]: pl.Float64()} if reads_as_number(found["text"]) else {}
 
     def explain(self, path: str, error: Exception) -> GentleError:
         if "://" in path:

@@ -79,7 +79,7 @@ def numbered(start: int, stop: int) -> Integers:
     return np.arange(start, stop, dtype=np.int64)
 
 
-def is_number(text: str) -> bool:
+def reads_as_number(text: str) -> bool:
     """Whether a text reads as a number."""
     try:
         float(text)
