@@ -104,7 +104,9 @@ class Csv(Format):
             self.check_rows(Path(path))
         except GentleError as ragged:
             return ragged
-        if (found := _UNFIT.search(str(error))) and (word := _first_word(path, found)):
+        found = _UNFIT.search(str(error))
+        numeric = found and (found["type"] or found["to"])[0] in "iuf"
+        if found and numeric and (word := _first_word(path, found)):
             return word
         return GentleError(f"{path} cannot be read as CSV: {first_line(error)}")
 
@@ -135,7 +137,7 @@ def _guessed(path: str, changed: int) -> Guess:  # noqa: ARG001  # a file that c
     """A column without a value in the first rows is taken for numbers."""
     frame = pl.scan_csv(
         path,
-        infer_schema_length=None,
+        infer_schema_length=GUESSED_ROWS,  # None would read the whole file, whatever n_rows says
         n_rows=GUESSED_ROWS,
         null_values=MISSING,
         try_parse_dates=True,
@@ -205,7 +207,7 @@ def _lines(path: Path) -> Iterator[str]:
             yield from lines
     else:
         for table in pl.scan_lines(path, glob=False).collect_batches(maintain_order=True):
-            yield from (f"{line}\n" for line in table["line"])
+            yield from (f"{line}\n" for line in table["line"].str.strip_prefix("\ufeff"))
 
 
 def _blank_end(path: Path) -> int:
