@@ -129,7 +129,7 @@ def query(uri: str, text: str | None = None) -> Query:
             )
             raise GentleError(f"say which table or query of {name} after a '#'{there}")
         asked = asked or (tables or [""])[0]
-        if " " not in asked or asked in (tables or ()):
+        if len(asked.split()) == 1 or asked in (tables or ()):
             if tables is not None and asked not in tables:
                 raise GentleError(f"{name} has no table '{asked}': {near(asked, tables)}")
             asked = f"SELECT * FROM {_quoted(asked, connection)}"
