@@ -55,6 +55,8 @@ class Encoder(Protocol):
     @property
     def learned(self) -> str: ...
     @property
+    def unreferenced(self) -> tuple[str, ...]: ...
+    @property
     def computes(self) -> bool: ...
     @property
     def offset(self) -> str: ...
@@ -290,6 +292,12 @@ class Design:
             if unseen == "error" and other.any():
                 raise unseen_level(name, chunk, values, other, known, where)
             foreign |= other
+        lacking = self.encoder.unreferenced
+        if unseen == "reference" and foreign.any() and lacking:
+            raise GentleError(
+                f"unseen='reference' takes the reference level, and {listed(lacking)} has none in this "
+                "formula: take 'missing', or fit it with a constant and no other contrasts"
+            )
         return chunk._replace(table=frame), foreign
 
     def _explaining(self, chunk: Chunk, gone: Mask | None) -> tuple[Sight, Floats | None]:

@@ -134,6 +134,23 @@ def test_a_level_that_the_fit_did_not_see(term):
         design.features(chunk, "new rows", "keep")
 
 
+@pytest.mark.parametrize("term", ["g - 1", "a + C(n) - 1", "a + C(g, contr.sum)", "a:g"])
+def test_without_a_reference_level_no_level_counts_as_it(term):
+    fit = gentle.fit(small(), f"y ~ {term}")
+    with pytest.raises(GentleError, match=r"reference level, and '.*' has none"):
+        fit.predict(UNSEEN, unseen="reference")
+    np.testing.assert_array_equal(
+        fit.predict(UNSEEN[::2], unseen="reference"), fit.predict(UNSEEN[::2])
+    )
+
+
+def test_the_base_of_a_contrast_is_its_reference_level():
+    fit = gentle.fit(small(), "y ~ C(g, contr.treatment('south'))")
+    with pytest.warns(gentle.GentleWarning):
+        found = fit.predict(UNSEEN, unseen="reference")
+    assert found[1] == found[2]
+
+
 def stream(table, rows):
     """A generator of frames, which comes once."""
     return (table[at : at + rows] for at in range(0, table.height, rows))
