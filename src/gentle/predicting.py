@@ -83,7 +83,7 @@ class Written:
     def about_unseen(self) -> str:
         """What was done with levels that the fit did not see, in words."""
         done = {
-            "reference": "and are predicted as if they had the reference level",
+            "reference": "predicted as if it were the reference level",
             "missing": "and so no prediction",
         }
         return (

@@ -229,6 +229,12 @@ def test_what_reads_the_rows_again_is_refused_where_they_come_once(options, reas
         gentle.fit(stream(late_frame(), 50), **{"target": "y", **options})
 
 
+def test_one_pass_over_a_reader_has_no_levels_to_begin_with():
+    reader = small().to_arrow().to_reader()
+    with pytest.raises(GentleError, match="one pass needs the levels of 'g'"):
+        gentle.fit(reader, target="y", passes=1, errors="random-scaling")
+
+
 def test_too_many_levels_for_one_reading_are_refused():
     with pytest.raises(GentleError, match="more than 4,096 columns"):
         gentle.fit(stream(wide_frame().drop("n"), 5_000), target="y")
