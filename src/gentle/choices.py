@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from gentle.driver import Limits
-from gentle.errors import GentleError, check_seed, is_number, listed, near
+from gentle.errors import GentleError, check_seed, first_line, is_number, listed, near
 from gentle.meat import ERRORS
 from gentle.penalties import Ridge
 from gentle.solvers import CG, GD, LBFGS, SGD, Minibatch, Momentum, Nesterov, Newton, Solver
@@ -117,10 +117,9 @@ class Choices:
         try:
             float(torch.zeros(1, dtype=torch.float64, device=self.device))
         except (RuntimeError, TypeError, AssertionError) as error:
-            reason = str(error).splitlines()[0]
             raise GentleError(
-                f"device '{self.device}' cannot be used for sums in float64 here ({reason}): leave it "
-                "out to work on the processor"
+                f"device '{self.device}' cannot be used for sums in float64 here ({first_line(error)}): "
+                "leave it out to work on the processor"
             ) from None
 
     def descent(self) -> Solver[Any]:

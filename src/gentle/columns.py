@@ -10,7 +10,7 @@ import polars as pl
 from gentle.batch import Floats, rows_per_batch
 from gentle.errors import GentleError, warn_of_rounding
 from gentle.sources import Source
-from gentle.sources.source import is_number
+from gentle.sources.source import reads_as_number
 
 WIDE = (pl.Int64, pl.UInt64, pl.Int128)
 WHOLE = 2**53  # the last whole number up to which float64 has them all
@@ -31,7 +31,7 @@ def refuse_other_than_numbers(source: Source, name: str) -> None:
         for rows, table in source.scan([name], rows_per_batch(1)):
             assert isinstance(table, pl.DataFrame)
             for row, text in zip(rows, table[name].cast(pl.String), strict=True):
-                if text is not None and not is_number(text):
+                if text is not None and not reads_as_number(text):
                     raise GentleError(f"{where}: '{text}' in row {row + 1:,}")
     raise GentleError(where)
 

@@ -194,7 +194,7 @@ def contest(
     source, parts = open_rows(
         data, names=names, weights=weights, frequencies=frequencies, offset=offset
     )
-    given = pair_targets(data) if formula is None and target is None else target
+    given = pair_targets(data, source) if formula is None and target is None else target
     design = learn_design(
         source,
         formula,

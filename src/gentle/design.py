@@ -55,6 +55,8 @@ class Encoder(Protocol):
     @property
     def learned(self) -> str: ...
     @property
+    def unreferenced(self) -> tuple[str, ...]: ...
+    @property
     def computes(self) -> bool: ...
     @property
     def offset(self) -> str: ...
@@ -189,7 +191,7 @@ class Design:
         """
         n_read = len(chunk.rows)
         sieve = Sieve(chunk.rows, where, self.missing)
-        chunk, gone = self._completed(chunk, self.needed, sieve)
+        chunk, gone = self._completed(chunk, self.needed, sieve, self._as_they_are)
         chunk, _ = self._coded(chunk, where)
         x, known = self._explaining(chunk, gone)
         y, low = self._explained(chunk, x)
@@ -245,7 +247,7 @@ class Design:
                 "reference" counts it as the reference level, "missing" leaves it out.
         """
         sieve = Sieve(chunk.rows, where, "drop")
-        chunk, gone = self._completed(chunk, self.explaining, sieve)
+        chunk, gone = self._completed(chunk, self.explaining, sieve, self._as_they_are)
         chunk, foreign = self._coded(chunk, where, unseen)
         if unseen == "missing":
             sieve.keep &= ~foreign
@@ -266,12 +268,19 @@ class Design:
             assert isinstance(chunk.table, pl.DataFrame)
             yield chunk.table
 
+    @property
+    def _as_they_are(self) -> tuple[str, ...]:
+        """The columns that become numbers as they are, whose NaN is seen there."""
+        return (*self.columns, *self.target_columns) if self.takes_arrays else ()
+
     def _completed(
-        self, chunk: Chunk, columns: Sequence[str], sieve: Sieve
+        self, chunk: Chunk, columns: Sequence[str], sieve: Sieve, later: Sequence[str] = ()
     ) -> tuple[Chunk, Mask | None]:
-        """(the rows that have what they must of these columns, where the rest was missing)."""
-        as_they_are = (*self.columns, *self.target_columns) if self.takes_arrays else ()
-        chunk = sieve.complete(chunk, self.filling.required(columns), as_they_are)
+        """(the rows that have what they must of these columns, where the rest was missing).
+
+        The NaN of the columns `later` is left to `Sieve.finite`.
+        """
+        chunk = sieve.complete(chunk, self.filling.required(columns), later)
         return self.filling.filled(chunk, self.columns)
 
     def _coded(self, chunk: Chunk, where: str, unseen: Unseen = "error") -> tuple[Chunk, Mask]:
@@ -283,6 +292,12 @@ class Design:
             if unseen == "error" and other.any():
                 raise unseen_level(name, chunk, values, other, known, where)
             foreign |= other
+        lacking = self.encoder.unreferenced
+        if unseen == "reference" and foreign.any() and lacking:
+            raise GentleError(
+                f"unseen='reference' takes the reference level, and {listed(lacking)} has none in this "
+                "formula: take 'missing', or fit it with a constant and no other contrasts"
+            )
         return chunk._replace(table=frame), foreign
 
     def _explaining(self, chunk: Chunk, gone: Mask | None) -> tuple[Sight, Floats | None]:
@@ -542,7 +557,7 @@ def learn_design(
             f"a formula needs the levels of {listed(texts)} before its first row, and {source.name} can be "
             "read only once: give a file or a frame, or name the target without a formula"
         )
-    levels = {name: levels_of(source, name) if source.replayable else () for name in texts}
+    levels = levels_of(source, texts) if source.replayable else dict.fromkeys(texts, ())
     bare = Design(
         Plain(target_columns, columns, levels, intercept),
         columns,

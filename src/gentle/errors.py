@@ -38,6 +38,11 @@ def warn_of_rounding(name: str) -> None:
     )
 
 
+def first_line(error: Exception) -> str:
+    """The first line of what an error of another library says, or what it is called."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def near(name: str, known: Iterable[str]) -> str:
     """The way out for a name that does not exist: its nearest neighbours, or all there are."""
     names = list(known)

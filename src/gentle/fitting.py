@@ -198,12 +198,12 @@ def fit(
         **parts,
     )
     rows = Rows(source, design)
+    begin = None if start is None else _starts(start, design, choices)
     if not source.replayable:
         once = fit_once(rows, choices)
         for one in once:
             refuse_constant_target(one, source)
         return once[0] if len(once) == 1 else Fits(once)
-    begin = None if start is None else _starts(start, design, choices)
     if is_wide(design, choices):
         alone = descend_rows(rows, choices, watch=watch, begin=begin)
         refuse_constant_target(alone, source)

@@ -20,7 +20,7 @@ from formulaic.parser.algos.tokenize import tokenize
 from formulaic.parser.types import Factor, Term, Token
 
 from gentle.batch import INTERCEPT
-from gentle.errors import GentleError, near
+from gentle.errors import GentleError, first_line, near
 from gentle.sources import Schema
 
 ELEMENTWISE = {
@@ -107,8 +107,9 @@ def parse(text: str, schema: Schema, aside: Iterable[str] = ()) -> Parsed:
     except GentleError:
         raise
     except (FormulaicError, SyntaxError, RecursionError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise GentleError(f"'{text}' is not a formula that can be read: {reason}") from None
+        raise GentleError(
+            f"'{text}' is not a formula that can be read: {first_line(error)}"
+        ) from None
     left, right = getattr(formula, "lhs", None), getattr(formula, "rhs", None)
     if left is None or right is None or not _is_terms(left) or not _is_terms(right):
         raise GentleError(f"'{text}' must have the form 'target ~ a + b', with one '~' and no '|'")

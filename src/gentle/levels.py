@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
@@ -68,12 +68,18 @@ class Texts:
         return tuple(self.seen.sort().to_list())
 
 
-def levels_of(source: Source, name: str) -> tuple[str, ...]:
-    """The levels of a text column over all rows, sorted; the first is the reference."""
-    texts = Texts(name, source.name)
-    for chunk in source.scan([name], rows_per_batch(1)):
-        texts = texts.add(chunk)
-    return texts.levels()
+def levels_of(source: Source, names: Sequence[str]) -> Levels:
+    """The levels of text columns over all rows, in one reading, sorted; the first is the reference."""
+    texts = {name: Texts(name, source.name) for name in names}
+    for chunk in source.scan(names, rows_per_batch(len(names))) if names else ():
+        texts = {name: seen.add(chunk) for name, seen in texts.items()}
+    return {name: seen.levels() for name, seen in texts.items()}
+
+
+def check_unseen(unseen: str) -> None:
+    """Raises GentleError for what is no choice of what becomes of a level that the fit did not see."""
+    if unseen not in get_args(Unseen):
+        raise GentleError(f"unseen must be {listed(get_args(Unseen), 'or')}, and is {unseen!r}")
 
 
 def with_levels(
@@ -83,8 +89,7 @@ def with_levels(
 
     With unseen="error" others are refused, else they are null, which has zeros like the reference.
     """
-    if unseen not in get_args(Unseen):
-        raise GentleError(f"unseen must be {listed(get_args(Unseen), 'or')}, and is {unseen!r}")
+    check_unseen(unseen)
     assert isinstance(chunk.table, pl.DataFrame)
     frame = chunk.table
     foreign = np.zeros(frame.height, dtype=bool)

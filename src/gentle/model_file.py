@@ -170,7 +170,7 @@ def _document(text: str | None) -> dict[str, Any]:
     if text is None:
         raise GentleError("it is a safetensors file of something else")
     try:
-        document = json.loads(text)
+        document = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         raise GentleError("its metadata are not JSON") from None
     if not isinstance(document, dict) or not isinstance(document.get("format"), int):
@@ -183,6 +183,11 @@ def _document(text: str | None) -> dict[str, Any]:
     if document.get("objective") != OBJECTIVE:
         raise GentleError(f"its objective is not {OBJECTIVE}, the only one known here")
     return document
+
+
+def _refuse_constant(name: str) -> Any:
+    """Numbers that JSON does not know stand as texts: see `_packed`."""
+    raise ValueError(f"{name} is no JSON")
 
 
 def _text(document: Mapping[str, Any]) -> str:

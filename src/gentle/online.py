@@ -398,6 +398,11 @@ def one_pass(
                 missing=missing,
             )
             _one_target(design.targets)
+            if design.levels and not source.replayable:
+                raise GentleError(
+                    f"one pass needs the levels of {listed(design.levels)} before its first row, and "
+                    f"{source.name} can be read only once: give a file or frames"
+                )
             stream = _begun(design)
         refuse_lacking(source, stream.design.needed, stream.design)
         stream = stream.follow(source)

@@ -68,6 +68,11 @@ class Plain:
         return ""
 
     @property
+    def unreferenced(self) -> tuple[str, ...]:
+        """None: the first level of each text is the reference."""
+        return ()
+
+    @property
     def computes(self) -> bool:
         """No column is rounded from what it stands for."""
         return False

@@ -13,7 +13,7 @@ import numpy as np
 from gentle.batch import Floats, rows_per_batch
 from gentle.design import Design, Features
 from gentle.errors import GentleError, GentleWarning, listed
-from gentle.levels import Unseen
+from gentle.levels import Unseen, check_unseen
 from gentle.sinks import (
     appended,
     as_columns,
@@ -72,17 +72,18 @@ class Written:
 
     def __str__(self) -> str:
         rows = f"{self.n_rows:,} row{'s' * (self.n_rows != 1)}"
-        left = "each with a prediction"
         lacking = self.n_missing - (self.n_unseen if self.unseen == "missing" else 0)
-        if lacking:
-            left = f"of which {_have(lacking)} no prediction, as a value is missing there"
-        return "; ".join([f"{rows}, {left}", *([self.about_unseen] if self.n_unseen else [])])
+        if not self.n_missing:
+            rows += ", each with a prediction"
+        elif lacking:
+            rows += f", of which {_have(lacking)} no prediction, as a value is missing there"
+        return f"{rows}; {self.about_unseen}" if self.n_unseen else rows
 
     @property
     def about_unseen(self) -> str:
         """What was done with levels that the fit did not see, in words."""
         done = {
-            "reference": "and are predicted as if they had the reference level",
+            "reference": "predicted as if it were the reference level",
             "missing": "and so no prediction",
         }
         return (
@@ -104,12 +105,9 @@ class Asked:
     unseen: Unseen = "error"
 
     def __post_init__(self) -> None:
-        if self.kind not in ("mean", "new"):
-            raise GentleError(f"kind must be 'mean' or 'new', and is {self.kind!r}")
-        if self.unseen not in get_args(Unseen):
-            raise GentleError(
-                f"unseen must be {listed(get_args(Unseen), 'or')}, and is {self.unseen!r}"
-            )
+        if self.kind not in get_args(Kind):
+            raise GentleError(f"kind must be {listed(get_args(Kind), 'or')}, and is {self.kind!r}")
+        check_unseen(self.unseen)
 
 
 def predict(model: Model, data: Any, offset: Any, asked: Asked) -> Any:

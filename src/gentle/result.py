@@ -356,7 +356,8 @@ class Fit:
                 comes to it.
             append: whether the columns of a frame stay, with these after them.
             unseen: what becomes of a row with a level that the fit did not see: "error" refuses it,
-                "reference" predicts it as of the reference level, "missing" has no prediction for it.
+                "reference" predicts it as of the reference level, where there is one, "missing" has no
+                prediction for it.
                 Such rows are counted, and warned of.
 
         Raises GentleError for a column that is not there and for a level that the fit did not see.

@@ -17,7 +17,7 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from gentle.batch import Floats
-from gentle.errors import GentleError, listed
+from gentle.errors import GentleError, first_line, listed
 from gentle.files import written
 from gentle.sources import Chunk, Matrix, Schema
 
@@ -49,8 +49,7 @@ def write_file(path: Path, frames: Iterator[pl.DataFrame], schema: Schema) -> No
         try:
             _pour(frames, partial(sink, path=beside), schema)
         except pl.exceptions.PolarsError as error:
-            reason = str(error).splitlines()[0]
-            raise GentleError(f"{path} cannot be written: {reason}") from None
+            raise GentleError(f"{path} cannot be written: {first_line(error)}") from None
 
 
 def _pour(

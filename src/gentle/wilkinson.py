@@ -19,13 +19,14 @@ from formulaic import ModelSpec, SimpleFormula
 from formulaic.errors import DataMismatchWarning, FormulaicError
 from formulaic.parser.types import Factor
 from formulaic.transforms import TRANSFORMS
+from formulaic.transforms.contrasts import TreatmentContrasts
 from formulaic.utils.layered_mapping import LayeredMapping
 from formulaic.utils.stateful_transforms import stateful_eval
 from scipy.sparse import csr_array
 
 from gentle.batch import EXACT_COLUMNS, INTERCEPT, Floats
 from gentle.doubled import power
-from gentle.errors import GentleError
+from gentle.errors import GentleError, first_line
 from gentle.formula import Parsed, parse, unquoted
 from gentle.learning import State, Unlearned, functions, learn_states
 from gentle.levels import Levels
@@ -156,6 +157,24 @@ class Wilkinson:
         """The levels that a factor has, where it is a category."""
         _, state = self.spec.rhs.encoder_state.get(factor.expr, (None, {}))
         return tuple(state.get("categories", ()))
+
+    @cached_property
+    def unreferenced(self) -> tuple[str, ...]:
+        """Categories of which zeros are no level: each level has a column, or the contrasts are others."""
+        factors = [
+            scoped
+            for row in self.spec.rhs.structure
+            for term in row.scoped_terms
+            for scoped in term.factors
+        ]
+        found: dict[str, None] = {}
+        for scoped in factors:
+            kind, state = self.spec.rhs.encoder_state.get(scoped.factor.expr, (None, {}))
+            if kind is Factor.Kind.CATEGORICAL and not (
+                scoped.reduced and isinstance(state["contrasts"].contrasts, TreatmentContrasts)
+            ):
+                found[scoped.factor.expr] = None
+        return tuple(found)
 
     @property
     def computes(self) -> bool:
@@ -364,7 +383,7 @@ def _refusal(text: str, error: Exception) -> GentleError:
 def _reason(error: Exception) -> str:
     if isinstance(error, Unlearned):
         return f"{error} has not learned from rows"
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    return first_line(error)
 
 
 def _kinds(parsed: Parsed, schema: Schema) -> dict[str, str]:

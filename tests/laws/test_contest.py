@@ -104,6 +104,12 @@ def test_compare_is_the_frame_of_a_contest(well):
     assert frame.schema == well.to_polars().schema
 
 
+def test_pairs_in_batches_have_their_own_target():
+    x, y = data()
+    found = gentle.contest([(x[:200], y[:200]), (x[200:], y[200:])], solvers=["gd"])
+    np.testing.assert_allclose(found.exact.values, gentle.fit((x, y)).values, rtol=1e-12)
+
+
 def test_the_example_in_the_docstring():
     assert doctest.testmod(contesting).attempted
     assert not doctest.testmod(contesting).failed

@@ -101,6 +101,7 @@ CSV = {
     "one newline": (".csv", b"\n", "no rows"),
     "random bytes": (".csv", RANDOM, "."),
     "packed": (".csv.gz", packed(text(*LINES)), RIGHT),
+    "packed, with a byte order mark": (".csv.gz", packed(b"\xef\xbb\xbf" + text(*LINES)), RIGHT),
     "packed and cut": (".csv.gz", packed(text(*LINES), cut=12), "packed and cut short"),
     "not packed": (".csv.gz", text(*LINES), RIGHT),
     "a Parquet file in disguise": (".csv", b"PAR1" + RANDOM + b"PAR1", "."),
@@ -254,6 +255,13 @@ def test_types_that_were_guessed_too_narrow_are_widened(pieces, tmp_path, monkey
     check(outcome(path, monkeypatch, pieces=pieces), f"'word' in row {n + 2:,}")
 
 
+def test_a_word_among_truths_is_said_as_it_is(tmp_path, monkeypatch):
+    """Where types are guessed from the first rows, a later word is refused, and no truth is blamed."""
+    lines = [f"{'true' if at % 2 else 'false'},{at}" for at in range(12_000)]
+    (tmp_path / "t.csv").write_bytes(text(*lines, "maybe,3"))
+    check(outcome(tmp_path / "t.csv", monkeypatch, pieces=True), "`maybe`.* column 'x'")
+
+
 def database(path, rows, columns="x, y", name="t"):
     with sqlite3.connect(path) as connection:
         name = name.replace('"', '""')
@@ -297,6 +305,7 @@ def test_what_is_no_database_or_has_no_such_table_is_refused(tmp_path):
         with pytest.raises(GentleError, match=sentence):
             gentle.fit(uri + asked, target="y")
     assert gentle.fit(uri + "#other", target="y").n_rows == len(X)
+    assert gentle.fit(uri + "#SELECT\n*\nFROM\nother", target="y").n_rows == len(X)
     (tmp_path / "none.db").write_bytes(RANDOM)
     with pytest.raises(GentleError, match="not a database"):
         gentle.fit(f"sqlite:///{tmp_path / 'none.db'}", target="y")
@@ -317,6 +326,28 @@ def test_what_is_no_database_or_has_no_such_table_is_refused(tmp_path):
 def test_batches_that_do_not_go_together_are_refused(batches, sentence):
     with pytest.raises(GentleError, match=sentence):
         gentle.fit(batches, target="y")
+
+
+def test_a_function_must_make_its_batches_anew():
+    same = iter([FRAME, FRAME])
+    with pytest.raises(GentleError, match="the same iterator again"):
+        gentle.fit(lambda: same, target="y")
+
+
+def test_a_batch_without_a_value_in_a_column_goes_with_the_others():
+    holes = FRAME.with_columns(x=pl.lit(None))
+    found = gentle.fit([FRAME, holes, FRAME], target="y")
+    assert found.tally.missing == {"x": len(X)}
+    check(found.coef, RIGHT)
+
+
+def test_a_short_row_is_found_where_files_have_their_columns_in_another_order(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "a.csv").write_bytes(text(*LINES))
+    (tmp_path / "b.csv").write_bytes(text("1,0", "3", "5,2", head="y,x"))
+    for pieces in (False, True):
+        check(outcome(tmp_path, monkeypatch, pieces=pieces), "row 2 .line 3. has 1 field")
 
 
 def test_pairs_that_do_not_go_together_are_refused():

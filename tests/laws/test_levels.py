@@ -88,12 +88,14 @@ def test_a_product_of_many_levels_is_refused():
 def test_levels_are_those_of_all_rows_in_any_pieces(rows):
     texts = ["b", None, "ä", "a", "Z", "", "b ", "10", "b"] * 5 + ["late"]
     source = Pieces(pl.DataFrame({"g": texts}), rows)
-    assert levels_of(source, "g") == tuple(sorted({text for text in texts if text is not None}))
+    wanted = tuple(sorted({text for text in texts if text is not None}))
+    assert levels_of(source, ["g"]) == {"g": wanted}
+    assert len(source.readings) == 1
 
 
 def test_a_hundred_thousand_levels_take_no_loop_over_them():
     table = pl.DataFrame({"g": np.arange(100_000).astype(str), "y": np.arange(100_000.0)})
-    assert len(levels_of(Frame(table.with_columns("x" + pl.col("g"))), "g")) == 100_000
+    assert len(levels_of(Frame(table.with_columns("x" + pl.col("g"))), ["g"])["g"]) == 100_000
 
 
 UNSEEN = pl.DataFrame({"a": [1.0, 2, 3], "g": ["north", "nord", "south"], "n": [1, 7, 2]})
@@ -130,6 +132,23 @@ def test_a_level_that_the_fit_did_not_see(term):
     assert list(found.rows) == [0, 2]
     with pytest.raises(GentleError, match="unseen must be 'error', 'reference' or 'missing'"):
         design.features(chunk, "new rows", "keep")
+
+
+@pytest.mark.parametrize("term", ["g - 1", "a + C(n) - 1", "a + C(g, contr.sum)", "a:g"])
+def test_without_a_reference_level_no_level_counts_as_it(term):
+    fit = gentle.fit(small(), f"y ~ {term}")
+    with pytest.raises(GentleError, match=r"reference level, and '.*' has none"):
+        fit.predict(UNSEEN, unseen="reference")
+    np.testing.assert_array_equal(
+        fit.predict(UNSEEN[::2], unseen="reference"), fit.predict(UNSEEN[::2])
+    )
+
+
+def test_the_base_of_a_contrast_is_its_reference_level():
+    fit = gentle.fit(small(), "y ~ C(g, contr.treatment('south'))")
+    with pytest.warns(gentle.GentleWarning):
+        found = fit.predict(UNSEEN, unseen="reference")
+    assert found[1] == found[2]
 
 
 def stream(table, rows):
@@ -201,12 +220,19 @@ def test_numbers_that_come_once_need_no_levels():
         ({"solver": "sgd"}, "solver='sgd' reads the rows more than once"),
         ({"method": "qr"}, "QR triangle"),
         ({"missing": "mean"}, "only once"),
+        ({"start": [0.0]}, "needs no start"),
         ({"formula": "y ~ x1 + g", "target": None}, "levels of 'g'"),
     ],
 )
 def test_what_reads_the_rows_again_is_refused_where_they_come_once(options, reason):
     with pytest.raises(GentleError, match=reason):
         gentle.fit(stream(late_frame(), 50), **{"target": "y", **options})
+
+
+def test_one_pass_over_a_reader_has_no_levels_to_begin_with():
+    reader = small().to_arrow().to_reader()
+    with pytest.raises(GentleError, match="one pass needs the levels of 'g'"):
+        gentle.fit(reader, target="y", passes=1, errors="random-scaling")
 
 
 def test_too_many_levels_for_one_reading_are_refused():

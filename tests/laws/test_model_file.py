@@ -303,6 +303,14 @@ def test_what_is_no_file_is_refused(tmp_path):
     refused(tmp_path / "pipe", "no file")
 
 
+def test_numbers_that_json_does_not_know_are_refused(fitted, tmp_path):
+    path = saved(fitted("classical"), tmp_path)
+    document, tensors = opened(path)
+    for number in (np.nan, np.inf, -np.inf):
+        save_file(tensors, path, {"gentle": json.dumps({**document, "more": number})})
+        refused(path, "not JSON")
+
+
 def test_a_later_format_says_what_to_take(fitted, tmp_path):
     path = saved(fitted("classical"), tmp_path)
     document, tensors = opened(path)

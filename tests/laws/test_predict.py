@@ -195,6 +195,9 @@ def test_a_level_that_was_not_seen_is_refused_or_answered_as_asked_and_warned_of
     assert pl.read_csv(tmp_path / "out.csv")["prediction"].null_count() == 4
     assert (written.n_rows, written.n_missing, written.n_unseen) == (N, 4, 2)
     assert str(written).startswith("90 rows, of which 2 have no prediction")
+    with pytest.warns(gentle.GentleWarning):
+        written = fit.predict_to(strange[:3], tmp_path / "out.csv", unseen="missing")
+    assert str(written) == ("3 rows; 1 has a level that the fit did not see, and so no prediction")
     with pytest.raises(gentle.GentleError, match="'error', 'reference' or 'missing'"):
         fit.predict(strange, unseen="ignore")
 

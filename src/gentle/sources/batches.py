@@ -12,7 +12,7 @@ import polars as pl
 from scipy.sparse import csr_array, vstack
 
 from gentle.errors import GentleError, listed
-from gentle.sources.source import Chunk, Matrix, Schema, Source, bounds, numbered
+from gentle.sources.source import Chunk, Matrix, Schema, Source, bounds, joinable, numbered
 
 Opener = Callable[[Any], Source]  # of one piece: a pair, a frame or a mapping of columns
 
@@ -42,17 +42,26 @@ class Once:
         yield from self._pieces
 
 
-@dataclass(frozen=True, eq=False)
 class Again:
     """Batches that can be had as often as asked."""
 
-    make: Callable[[], Iterable[Any]]
+    def __init__(self, make: Callable[[], Iterable[Any]]) -> None:
+        self._make = make
+        self._last: Iterator[Any] | None = None
 
     def first(self) -> Any:
-        return _head(iter(self.make()))[0]
+        return _head(self())[0]
 
     def __call__(self) -> Iterator[Any]:
-        return iter(self.make())
+        made = self._make()
+        if isinstance(made, Iterator):
+            if made is self._last:
+                raise GentleError(
+                    "the function gave the same iterator again, whose first rows are gone: let it make "
+                    "a new one each time, or give the iterator itself"
+                )
+            self._last = made
+        return iter(made)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,11 +96,13 @@ class Batches:
 
     def scan(self, columns: Sequence[str], rows: int) -> Iterator[Chunk]:
         waiting: list[Chunk] = []
+        height = 0
         for chunk in self._chunks(columns, rows):
-            if sum(len(each.rows) for each in waiting) + len(chunk.rows) > rows:
+            if height + len(chunk.rows) > rows:
                 yield _joined(waiting)
-                waiting = []
+                waiting, height = [], 0
             waiting.append(chunk)
+            height += len(chunk.rows)
         if waiting:
             yield _joined(waiting)
 
@@ -133,10 +144,10 @@ class Batches:
                 "need the same"
             )
         for name in columns:
-            one, other = first[name], schema[name]
-            if one != other and not (one.is_numeric() and other.is_numeric()):
+            if not joinable(first[name], schema[name]):
                 raise GentleError(
-                    f"column '{name}' holds {one} in the first batch and {other} in batch {number:,}: one "
+                    f"column '{name}' holds {first[name]} in the first batch and {schema[name]} in "
+                    f"batch {number:,}: one "
                     "type is needed"
                 )
 

@@ -14,10 +14,10 @@ from typing import IO, NamedTuple, cast
 
 import polars as pl
 
-from gentle.errors import GentleError, listed
-from gentle.sources.format import Format, first_line, together
+from gentle.errors import GentleError, first_line, listed
+from gentle.sources.format import Format, together
 from gentle.sources.plan import Types
-from gentle.sources.source import Schema, is_number
+from gentle.sources.source import Schema, reads_as_number
 
 MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL"]  # texts that stand for a missing value
 GUESSED_ROWS = 10_000  # from which types are guessed, where a file is not read whole
@@ -38,7 +38,7 @@ class Csv(Format):
     def check(self, path: Path) -> None:
         _check_bytes(path)
         names = _header(path)
-        if names and all(is_number(name) for name in names):
+        if names and all(reads_as_number(name) for name in names):
             raise GentleError(
                 f"{path} needs a first line with the names of its columns, "
                 f"and that line holds numbers: {', '.join(names[:6])}"
@@ -93,7 +93,7 @@ class Csv(Format):
         found = _UNFIT.search(str(error))
         if not found or found["name"] not in schema or found["type"][0] not in "iu":
             return {}
-        return {found["name"]: pl.Float64()} if is_number(found["text"]) else {}
+        return {found["name"]: pl.Float64()} if reads_as_number(found["text"]) else {}
 
     def explain(self, path: str, error: Exception) -> GentleError:
         if "://" in path:
@@ -104,7 +104,9 @@ class Csv(Format):
             self.check_rows(Path(path))
         except GentleError as ragged:
             return ragged
-        if (found := _UNFIT.search(str(error))) and (word := _first_word(path, found)):
+        found = _UNFIT.search(str(error))
+        numeric = found and (found["type"] or found["to"])[0] in "iuf"
+        if found and numeric and (word := _first_word(path, found)):
             return word
         return GentleError(f"{path} cannot be read as CSV: {first_line(error)}")
 
@@ -135,7 +137,7 @@ def _guessed(path: str, changed: int) -> Guess:  # noqa: ARG001  # a file that c
     """A column without a value in the first rows is taken for numbers."""
     frame = pl.scan_csv(
         path,
-        infer_schema_length=None,
+        infer_schema_length=GUESSED_ROWS,  # None would read the whole file, whatever n_rows says
         n_rows=GUESSED_ROWS,
         null_values=MISSING,
         try_parse_dates=True,
@@ -205,7 +207,7 @@ def _lines(path: Path) -> Iterator[str]:
             yield from lines
     else:
         for table in pl.scan_lines(path, glob=False).collect_batches(maintain_order=True):
-            yield from (f"{line}\n" for line in table["line"])
+            yield from (f"{line}\n" for line in table["line"].str.strip_prefix("\ufeff"))
 
 
 def _blank_end(path: Path) -> int:

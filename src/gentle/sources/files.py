@@ -19,7 +19,7 @@ from gentle.sources.ipc import Ipc
 from gentle.sources.ndjson import Ndjson
 from gentle.sources.parquet import Parquet
 from gentle.sources.plan import UNREADABLE, Plan, Types
-from gentle.sources.source import Schema
+from gentle.sources.source import Schema, joinable
 
 FORMATS: dict[str, Format] = {
     ending: kind for kind in (Csv(), Parquet(), Ipc(), Ndjson()) for ending in kind.endings
@@ -42,7 +42,8 @@ class Files:
 
     @cached_property
     def beside(self) -> tuple[str, ...]:
-        return self.kind.telling(Path(self.paths[0])) if self._local else ()
+        telling = (self.kind.telling(Path(path)) for path in self.paths) if self._local else ()
+        return tuple(dict.fromkeys(name for names in telling for name in names))
 
     def plan(self, types: Types) -> pl.LazyFrame:
         return self.kind.plan(self.paths, types)
@@ -179,16 +180,11 @@ def _check_alike(paths: Sequence[Path], schemas: Sequence[Schema]) -> None:
                 f"{'is' if len(apart) == 1 else 'are'} in one of them alone"
             )
         for name, dtype in schema.items():
-            if not _join(dtype, first[name]):
+            if not joinable(first[name], dtype):
                 raise GentleError(
                     f"column '{name}' holds {first[name]} in {paths[0]} and {dtype} in {path}: "
                     "one type is needed"
                 )
-
-
-def _join(one: pl.DataType, other: pl.DataType) -> bool:
-    empty = pl.Null in (one, other)
-    return empty or one == other or (one.is_numeric() and other.is_numeric())
 
 
 def _unpacked(path: Path) -> int:

@@ -46,11 +46,6 @@ class Format:
         raise NotImplementedError
 
 
-def first_line(error: Exception) -> str:
-    """The first line of what polars says."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
 def together(plans: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
     """The rows of several plans with the same names, whose numbers may be of different types."""
     if len(plans) == 1:

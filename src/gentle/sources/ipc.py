@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from gentle.errors import GentleError
-from gentle.sources.format import Format, first_line, together
+from gentle.errors import GentleError, first_line
+from gentle.sources.format import Format, together
 from gentle.sources.plan import Types
 
 

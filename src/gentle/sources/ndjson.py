@@ -8,8 +8,8 @@ from pathlib import Path
 
 import polars as pl
 
-from gentle.errors import GentleError
-from gentle.sources.format import Format, first_line
+from gentle.errors import GentleError, first_line
+from gentle.sources.format import Format
 from gentle.sources.plan import Types
 from gentle.sources.source import Schema
 

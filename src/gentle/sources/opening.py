@@ -80,7 +80,7 @@ def _pieces(data: Any) -> Once | Again | None:
     if isinstance(data, Dataset):
         return Again(partial(DataLoader, data, batch_size=LOADED_ROWS))
     if isinstance(data, Iterable):
-        return Again(partial(iter, data))
+        return Again(lambda: data)
     return None
 
 
@@ -106,6 +106,11 @@ def pair_targets(data: Any, source: Source | None = None) -> tuple[str, ...]:
 
 def with_columns(source: Source, columns: dict[str, Any], *, labels: bool = False) -> Source:
     """The source with more columns, such as weights or cluster labels that were given as arrays."""
+    if not isinstance(source, Arrays | Frame):
+        raise GentleError(
+            f"{source.name} is read piece by piece, so {' and '.join(columns)} must be the name of one of "
+            "its columns: an array beside it cannot be read in step"
+        )
     arrays = {
         name: _labels(column) if labels else _array(column) for name, column in columns.items()
     }
@@ -119,12 +124,7 @@ def with_columns(source: Source, columns: dict[str, Any], *, labels: bool = Fals
         if labels:
             return replace(source, labels={**source.labels, **arrays})
         return replace(source, other={**source.other, **arrays})  # type: ignore[dict-item]
-    if isinstance(source, Frame):
-        return Frame(source.frame.with_columns(**_series(arrays)), source.name)
-    raise GentleError(
-        f"{source.name} is read piece by piece, so {' and '.join(columns)} must be the name of one of its "
-        "columns: an array beside it cannot be read in step"
-    )
+    return Frame(source.frame.with_columns(**_series(arrays)), source.name)
 
 
 def _pair(x: Any, y: Any, names: Sequence[str] | None) -> Source:

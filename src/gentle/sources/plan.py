@@ -11,7 +11,7 @@ from typing import ClassVar, Protocol
 import polars as pl
 from threadpoolctl import ThreadpoolController
 
-from gentle.errors import GentleError
+from gentle.errors import GentleError, first_line
 from gentle.sources.source import Chunk, Schema, bounds, numbered
 
 Types = Mapping[str, pl.DataType]
@@ -72,7 +72,7 @@ class Given:
         """A user's plan is as it is."""
 
     def explain(self, error: Exception) -> GentleError:
-        return GentleError(f"the LazyFrame cannot be collected: {str(error).splitlines()[0]}")
+        return GentleError(f"the LazyFrame cannot be collected: {first_line(error)}")
 
 
 @dataclass(frozen=True, eq=False)

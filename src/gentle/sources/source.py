@@ -79,7 +79,12 @@ def numbered(start: int, stop: int) -> Integers:
     return np.arange(start, stop, dtype=np.int64)
 
 
-def is_number(text: str) -> bool:
+def joinable(one: pl.DataType, other: pl.DataType) -> bool:
+    """Whether columns of these types can stand under each other: numbers do, and one without a value."""
+    return one == other or pl.Null in (one, other) or (one.is_numeric() and other.is_numeric())
+
+
+def reads_as_number(text: str) -> bool:
     """Whether a text reads as a number."""
     try:
         float(text)

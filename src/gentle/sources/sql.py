@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 import polars as pl
 
-from gentle.errors import GentleError, listed, near
+from gentle.errors import GentleError, first_line, listed, near
 from gentle.sources.source import Chunk, Schema, bounds, numbered
 
 LITE = "sqlite:///"
@@ -91,8 +91,7 @@ class Query:
         except GentleError:
             raise
         except Exception as error:  # each driver raises classes of its own
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise GentleError(f"{self.name} cannot be read: {reason}") from None
+            raise GentleError(f"{self.name} cannot be read: {first_line(error)}") from None
 
 
 def is_database(uri: str) -> bool:
@@ -130,7 +129,7 @@ def query(uri: str, text: str | None = None) -> Query:
             )
             raise GentleError(f"say which table or query of {name} after a '#'{there}")
         asked = asked or (tables or [""])[0]
-        if " " not in asked or asked in (tables or ()):
+        if len(asked.split()) == 1 or asked in (tables or ()):
             if tables is not None and asked not in tables:
                 raise GentleError(f"{name} has no table '{asked}': {near(asked, tables)}")
             asked = f"SELECT * FROM {_quoted(asked, connection)}"
