@@ -91,7 +91,8 @@ def fit(
             poly(x, 3, raw=True) are taken exactly, not as float64 rounds them. Functions that learn,
             such as poly, bs and scale, learn from all rows; offset(x) is a part of the target that is
             known.
-        target: the column to explain, where there is no formula; several make several fits.
+        target: the column to explain, where there is no formula; several make several fits. Beside
+            a frame or an array it may be an array (n,) as well.
         features: the columns that explain it; by default every column that has no other part.
         names: names for the columns of X, where X is an array.
         intercept: whether the model has a constant; a formula says so by itself ("- 1").
@@ -174,6 +175,13 @@ def fit(
         device=device,
         dtype=dtype,
     )
+    if not isinstance(formula, str | None):
+        raise GentleError(
+            f"a formula is a text, and this is {type(formula).__name__}: X and y go together in a pair, "
+            "gentle.fit((X, y))"
+        )
+    if target is not None and not _named(target):
+        data, target = (data, target), None
     tested: Source | None = None
     source, parts = open_rows(
         data,
@@ -214,6 +222,12 @@ def fit(
     if tested is not None:
         found = tuple(_scored(one, at, Rows(tested, design)) for at, one in enumerate(found))
     return found[0] if len(found) == 1 else Fits(found)
+
+
+def _named(target: Any) -> bool:
+    """Whether a target is named, rather than at hand as an array."""
+    several = isinstance(target, list | tuple) and all(isinstance(name, str) for name in target)
+    return isinstance(target, str) or several
 
 
 def _starts(start: Any, design: Design, choices: Choices) -> tuple[Floats, ...]:

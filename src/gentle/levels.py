@@ -19,7 +19,7 @@ MOST_COMPARED = 10_000  # levels that a level unknown is compared with
 MOSTLY_NUMBERS = 0.5  # a text column of which more than this share are numbers is a mistake
 
 Unseen = Literal["error", "reference", "missing"]
-Levels = Mapping[str, tuple[str, ...]]  # text column -> its levels, sorted, the reference first
+Levels = Mapping[str, tuple[str, ...]]  # text column -> its levels in order, the reference first
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,14 @@ class Texts:
     n_numbers: int = 0
     word: str | None = None  # the first that is no number, and its row
     row: int = 0
+    order: tuple[str, ...] = ()  # that was declared, where it was
+
+    @classmethod
+    def of(cls, name: str, source: Source) -> Texts:
+        """The zero for a column of a source."""
+        dtype = source.schema()[name]
+        order = tuple(dtype.categories) if isinstance(dtype, pl.Enum) else ()
+        return cls(name, source.name, order=order)
 
     def add(self, chunk: Chunk) -> Texts:
         """The fold with a chunk; GentleError once there are too many texts."""
@@ -58,7 +66,13 @@ class Texts:
         return found
 
     def levels(self) -> tuple[str, ...]:
-        """The texts, sorted; GentleError where most are numbers, and so all should be."""
+        """The texts in the order declared, else sorted.
+
+        Raises GentleError where most are numbers, and so all should be.
+        """
+        if self.order:
+            seen = set(self.seen.to_list())
+            return tuple(level for level in self.order if level in seen)
         if self.word is not None and self.n_numbers > MOSTLY_NUMBERS * self.n_texts:
             raise GentleError(
                 f"column '{self.name}' of {self.where} should be numbers, as {self.n_numbers:,} of its "
@@ -69,8 +83,8 @@ class Texts:
 
 
 def levels_of(source: Source, names: Sequence[str]) -> Levels:
-    """The levels of text columns over all rows, in one reading, sorted; the first is the reference."""
-    texts = {name: Texts(name, source.name) for name in names}
+    """The levels of text columns over all rows, in one reading, in order; the first is the reference."""
+    texts = {name: Texts.of(name, source) for name in names}
     for chunk in source.scan(names, rows_per_batch(len(names))) if names else ():
         texts = {name: seen.add(chunk) for name, seen in texts.items()}
     return {name: seen.levels() for name, seen in texts.items()}

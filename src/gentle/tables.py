@@ -436,7 +436,22 @@ def descended_summary(one: Descended) -> RenderableType:
         head.append(_score(one.held_out))
     more = f"and {left:,} whose columns move it less: to_polars() has all of them"
     foot = [*([more] if left else []), "", str(one.verdict), _way(one.trace)]
+    if not one.choices.l2:
+        foot.append(_of_many(one))
     return Group(*map(Text, head), Text(), *_table(names, numbers), *map(Text, foot))
+
+
+def _of_many(one: Descended) -> str:
+    """What a descent alone cannot say of single coefficients."""
+    if one.n_rows < len(one.names):
+        return (
+            f"{len(one.names):,} coefficients of {one.n_rows:,.0f} rows: there are many least-squares "
+            "answers, and this is one of them; a ridge (l2) leaves a single one"
+        )
+    return (
+        "columns that are combinations of others are not looked for among so many: where there are some, "
+        "their coefficients are one answer of many"
+    )
 
 
 def descended_to_polars(one: Descended) -> pl.DataFrame:

@@ -43,7 +43,7 @@ def read_once(
             f"a QR triangle needs all levels from its first row on, and {source.name} can be read only "
             "once: leave out method='qr', or give a file or a frame"
         )
-    texts = {name: Texts(name, source.name) for name in design.levels}
+    texts = {name: Texts.of(name, source) for name in design.levels}
     opening, wide = Opening(Tally(), sums), design
     for chunk in source.scan(design.needed, rows_per_batch(len(design.needed))):
         texts = {name: seen.add(chunk) for name, seen in texts.items()}

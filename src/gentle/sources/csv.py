@@ -51,7 +51,10 @@ class Csv(Format):
             )
         empty = [str(at + 1) for at, name in enumerate(names) if not name.strip()]
         if empty:
-            raise GentleError(f"{path} has no name for column {listed(empty)} in its first line")
+            raise GentleError(
+                f"{path} has no name for column {listed(empty)} in its first line: name it, or write the "
+                "file without its index (in pandas to_csv(index=False))"
+            )
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise GentleError(

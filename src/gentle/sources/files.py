@@ -88,6 +88,8 @@ def read_file(place: str | Path) -> Frame | Plan:
         return Plan(Files(_kind(path), (path,)), name=_plain(path))
     try:
         paths = _found(path)
+        if not paths[0].exists():
+            raise GentleError(f"there is no file {path}{_alternatives(paths[0])}")
         kind = _kind_of_all(path, paths)
         size = sum(_checked_size(each, kind) * _unpacked(each) for each in paths)
         name = paths[0].name if len(paths) == 1 else path
@@ -160,8 +162,6 @@ def _ending(path: Path) -> str:
 
 def _checked_size(path: Path, kind: Format) -> int:
     """The size of a file in bytes; raises GentleError where there is none that can be read."""
-    if not path.exists():
-        raise GentleError(f"there is no file {path}{_alternatives(path)}")
     if not path.is_file():
         raise GentleError(f"{path} is not a file that can be read twice: copy it to one first")
     if (size := path.stat().st_size) == 0:

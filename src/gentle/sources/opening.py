@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -14,7 +15,7 @@ from scipy.sparse import csc_array, csc_matrix, csr_array, csr_matrix, issparse
 from torch.utils.data import DataLoader, Dataset
 
 from gentle.batch import Labels
-from gentle.errors import GentleError, listed
+from gentle.errors import GentleError, first_line, listed
 from gentle.sources.arrays import Arrays, Numbers
 from gentle.sources.batches import Again, Batches, Once
 from gentle.sources.files import read_file
@@ -34,6 +35,10 @@ def open_source(data: Any, names: Sequence[str] | None = None) -> Source:
     """
     if isinstance(data, str | os.PathLike):
         path = os.fspath(data)
+        if "~" in path and not os.path.exists(os.path.expanduser(path)):
+            raise GentleError(
+                f"'{path}' is a formula, and the rows come first: gentle.fit(frame, '{path}')"
+            )
         return query(path) if is_database(path) else read_file(path)
     if isinstance(data, SOURCES):
         return data
@@ -189,10 +194,32 @@ def _frame(data: Any) -> pl.DataFrame:
         return data
     if hasattr(data, "name"):  # a series is a frame of one column
         return pl.DataFrame({str(data.name): data.to_numpy()})
+    names = Counter(map(str, data.columns)) if hasattr(data, "columns") else {}
+    if twice := sorted(name for name, times in names.items() if times > 1):
+        raise GentleError(
+            f"the frame has two columns of the name {listed(twice)}: rename one of them"
+        )
     try:
-        return pl.DataFrame(data)
+        return pl.DataFrame(data).with_columns(_declared(data))
     except ImportError:
         return pl.DataFrame({str(name): data[name].to_list() for name in data.columns})
+    except (TypeError, ValueError) as error:
+        raise GentleError(
+            f"a column of the frame holds values of several types ({first_line(error)}): make them one"
+        ) from None
+
+
+def _declared(data: Any) -> list[pl.Series]:
+    """The categories of a pandas frame as texts in their declared order, numbers among them too."""
+    found = []
+    for name in getattr(data, "columns", ()):
+        column = data[name]
+        if str(getattr(column, "dtype", "")) == "category" and hasattr(column, "cat"):
+            levels = [str(level) for level in column.cat.categories]
+            if len(set(levels)) == len(levels):
+                texts = np.array([*levels, None], dtype=object)[column.cat.codes.to_numpy()]
+                found.append(pl.Series(str(name), texts, dtype=pl.Enum(levels)))
+    return found
 
 
 def _array(data: Any) -> Numbers:
