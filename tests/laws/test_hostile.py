@@ -3,6 +3,7 @@
 import datetime as dt
 import decimal
 import gzip
+import json
 import os
 import re
 import sqlite3
@@ -11,8 +12,10 @@ import warnings
 import numpy as np
 import polars as pl
 import pytest
+from threadpoolctl import threadpool_info
 
 import gentle
+import gentle.sources
 from gentle.errors import GentleError
 from gentle.sources import files
 
@@ -354,3 +357,26 @@ def test_pairs_that_do_not_go_together_are_refused():
     pairs = [(np.ones((3, 2)), np.arange(3)), (np.ones((3, 3)), np.arange(3))]
     with pytest.raises(GentleError, match="batch 2 has 4 columns, and the first one has 3"):
         gentle.fit(pairs)
+
+
+def test_a_key_that_comes_late_is_a_column(tmp_path, monkeypatch):
+    lines = [json.dumps({"x": a, "y": 1 + 2 * a}) for a in range(20_000)]
+    late = '{"x": 0.5, "y": 2, "u": 1}\n'
+    (tmp_path / "t.ndjson").write_text("\n".join(lines) + "\n" + late)
+    monkeypatch.setattr(files, "SMALL", 0)
+    found = gentle.fit(tmp_path / "t.ndjson", "y ~ x")
+    assert found.coef["x"] == pytest.approx(2)
+    with pytest.raises(GentleError, match=r"column 'u' of t.ndjson has a missing value in row 1"):
+        gentle.fit(tmp_path / "t.ndjson", target="y", missing="raise")
+
+
+def test_plans_that_are_read_in_turns_give_the_threads_back(tmp_path):
+    FRAME.write_parquet(tmp_path / "t.parquet")
+    before = [pool["num_threads"] for pool in threadpool_info()]
+    one, two = (
+        gentle.sources.open_source(pl.scan_parquet(tmp_path / "t.parquet")).scan(["x"], 2)
+        for _ in range(2)
+    )
+    next(one), next(two)
+    one.close(), two.close()
+    assert [pool["num_threads"] for pool in threadpool_info()] == before

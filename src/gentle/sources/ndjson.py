@@ -4,37 +4,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import polars as pl
 
 from gentle.errors import GentleError, first_line
-from gentle.sources.format import Format
+from gentle.sources.format import Format, together
 from gentle.sources.plan import Types
-from gentle.sources.source import Schema
-
-GUESSED_ROWS = 10_000  # from which types are guessed, where a file is not read whole
 
 
 class Ndjson(Format):
-    """Types are guessed from the first rows, and whole numbers widened where later ones are not."""
+    """Names and types are those of all rows, which are read for them once."""
 
     endings = (".ndjson", ".jsonl")
 
     def read(self, path: Path) -> pl.DataFrame:
         return pl.read_ndjson(path, infer_schema_length=None)
 
-    def plan(self, paths: Sequence[str], types: Types) -> pl.LazyFrame:
-        return pl.scan_ndjson(
-            list(paths), infer_schema_length=GUESSED_ROWS, schema_overrides=dict(types)
+    def plan(self, paths: Sequence[str], types: Types) -> pl.LazyFrame:  # noqa: ARG002
+        return together(
+            [pl.scan_ndjson(path, schema=_schema(path, _changed(path))) for path in paths]
         )
-
-    def wider(self, error: Exception, schema: Schema) -> Types:
-        """polars names no column, so that all whole numbers become float64."""
-        whole = [name for name, dtype in schema.items() if dtype.is_integer()]
-        if "as Int64" not in str(error):
-            return {}
-        return dict.fromkeys(whole, pl.Float64())
 
     def explain(self, path: str, error: Exception) -> GentleError:
         if Path(path).is_file():
@@ -46,6 +37,16 @@ class Ndjson(Format):
                             f"{line.strip()[:40]!r}"
                         )
         return GentleError(f"{path} cannot be read as NDJSON: {first_line(error)}")
+
+
+def _changed(path: str) -> int:
+    return Path(path).stat().st_mtime_ns if Path(path).exists() else 0
+
+
+@lru_cache(maxsize=256)
+def _schema(path: str, changed: int) -> pl.Schema:  # noqa: ARG001  # a file that changed is another
+    """From all rows: a key may come late, and a fraction among whole numbers."""
+    return pl.scan_ndjson(path, infer_schema_length=None).collect_schema()
 
 
 def _is_object(line: str) -> bool:

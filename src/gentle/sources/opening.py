@@ -194,7 +194,7 @@ def _frame(data: Any) -> pl.DataFrame:
         return data
     if hasattr(data, "name"):  # a series is a frame of one column
         return pl.DataFrame({str(data.name): data.to_numpy()})
-    names = Counter(map(str, data.columns)) if hasattr(data, "columns") else {}
+    names = Counter(map(str, _pandas_names(data)))
     if twice := sorted(name for name, times in names.items() if times > 1):
         raise GentleError(
             f"the frame has two columns of the name {listed(twice)}: rename one of them"
@@ -209,12 +209,17 @@ def _frame(data: Any) -> pl.DataFrame:
         ) from None
 
 
+def _pandas_names(data: Any) -> Sequence[Any]:
+    """The names of a pandas frame; nothing of any other."""
+    return list(data.columns) if hasattr(data, "iloc") else []
+
+
 def _declared(data: Any) -> list[pl.Series]:
     """The categories of a pandas frame as texts in their declared order, numbers among them too."""
     found = []
-    for name in getattr(data, "columns", ()):
+    for name in _pandas_names(data):
         column = data[name]
-        if str(getattr(column, "dtype", "")) == "category" and hasattr(column, "cat"):
+        if str(column.dtype) == "category":
             levels = [str(level) for level in column.cat.categories]
             if len(set(levels)) == len(levels):
                 texts = np.array([*levels, None], dtype=object)[column.cat.codes.to_numpy()]

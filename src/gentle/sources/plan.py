@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
-from typing import ClassVar, Protocol
+from threading import Lock
+from typing import Any, ClassVar, Protocol
 
 import polars as pl
 from threadpoolctl import ThreadpoolController
@@ -43,10 +44,31 @@ class Reader(Protocol):
         """What polars could not read, in one sentence."""
 
 
-def _one_thread() -> AbstractContextManager[object]:
-    """Arithmetic on one thread, since polars reads ahead on the others: more would wait for each other."""
-    limited: AbstractContextManager[object] = _controller().limit(limits=1)
-    return limited
+class _OneThread:
+    """Arithmetic on one thread while any plan is read: polars reads ahead on the others.
+
+    More would wait for each other. The first to read sets the limit and the last one lifts it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._readers = 0
+        self._limiter: Any = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._readers:
+                self._limiter = _controller().limit(limits=1)
+            self._readers += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._readers -= 1
+            if not self._readers:
+                self._limiter.restore_original_limits()
+
+
+_ONE_THREAD = _OneThread()
 
 
 @cache
@@ -107,7 +129,7 @@ class Plan:
         return self._height
 
     def scan(self, columns: Sequence[str], rows: int) -> Iterator[Chunk]:
-        with _one_thread() if len(columns) < WIDE else nullcontext():
+        with _ONE_THREAD if len(columns) < WIDE else nullcontext():
             yield from self._chunks(columns, rows)
 
     def _chunks(self, columns: Sequence[str], rows: int) -> Iterator[Chunk]:
