@@ -20,8 +20,9 @@ from formulaic.parser.algos.tokenize import tokenize
 from formulaic.parser.types import Factor, Term, Token
 
 from gentle.batch import INTERCEPT
-from gentle.errors import GentleError, first_line, near
+from gentle.errors import GentleError, first_line, listed, near
 from gentle.sources import Schema
+from gentle.sources.source import reads_as_number
 
 ELEMENTWISE = {
     function.__name__: function
@@ -49,6 +50,8 @@ LARGEST_POWER = 64
 LARGEST_BASIS = 100  # columns of one spline or polynomial
 LARGEST_INTERACTION = 4  # in (a + b + c)**4
 MOST_PRODUCTS = 10  # a * b doubles the terms: each factor more doubles them again
+_DOT = re.compile(r"(?<![\w.)])\.(?![\w.(])")  # that stands alone
+_TICKED = re.compile(r"`[^`]*`")
 LONGEST_FORMULA = 100_000  # characters
 
 QUOTED = re.compile(r"`([^`]*)`")
@@ -101,6 +104,12 @@ def parse(text: str, schema: Schema, aside: Iterable[str] = ()) -> Parsed:
         raise GentleError(f"the formula has {len(text):,} characters: give columns with features=")
     aside = set(aside)
     visible = [name for name in schema if name not in aside]
+    meant = [name for name in visible if _DOT.search(_TICKED.sub("", text)) or f"`{name}`" in text]
+    if numbers := [name for name in meant if reads_as_number(name)]:
+        raise GentleError(
+            f"a formula reads {listed(numbers, most=4)} as a number, with '.' and between backticks too: "
+            "rename the column, or name the target without a formula"
+        )
     try:
         _check_tokens(text)
         formula = Formula(text, _context={"__formulaic_variables_available__": visible})

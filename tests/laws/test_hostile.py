@@ -380,3 +380,26 @@ def test_plans_that_are_read_in_turns_give_the_threads_back(tmp_path):
     next(one), next(two)
     one.close(), two.close()
     assert [pool["num_threads"] for pool in threadpool_info()] == before
+
+
+def test_what_would_be_lost_in_silence_is_refused(tmp_path):
+    numbered = FRAME.rename({"x": "1"})
+    for formula in ("y ~ .", "y ~ `1`"):
+        with pytest.raises(GentleError, match="reads '1' as a number"):
+            gentle.fit(numbered, formula)
+    with pytest.raises(GentleError, match="batch 2 and the first one are of two kinds"):
+        gentle.fit([(np.ones((3, 1)), np.arange(3)), FRAME], target="y")
+    uri = database(tmp_path / "t.db", SQL["plain"][0])
+    with pytest.raises(GentleError, match="two columns of the name 'y'"):
+        gentle.fit(uri + "#SELECT x AS y, y FROM t", target="y")
+    words = [("zabz", 1.0, 3.0), ("zabz", 2.0, 5.0), ("q", 9.0, 9.0)]
+    uri = database(tmp_path / "words.db", words, columns="w, x, y")
+    found = gentle.fit(uri + "#SELECT x, y FROM t WHERE w LIKE '%ab%'", target="y")
+    assert found.n_rows == 2
+
+
+def test_a_sentence_holds_no_password():
+    with pytest.raises(GentleError) as refused:
+        gentle.fit("s3://me:hunter2@nowhere/t.txt?sig=secret", target="y")
+    assert "hunter2" not in str(refused.value)
+    assert "secret" not in str(refused.value)

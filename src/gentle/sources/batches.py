@@ -132,6 +132,11 @@ class Batches:
 
     def _check(self, source: Source, columns: Sequence[str], number: int) -> None:
         """Raises GentleError for a piece that lacks a column, or has another type in it."""
+        if (_named(source), source.sparse) != (_named(self.first), self.sparse):
+            raise GentleError(
+                f"batch {number:,} and the first one are of two kinds, such as a frame and arrays, or "
+                "dense and sparse: all need the same"
+            )
         schema, first = source.schema(), self.schema()
         if lacking := [name for name in columns if name not in schema]:
             raise GentleError(

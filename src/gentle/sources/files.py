@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 import polars as pl
 
-from gentle.errors import GentleError, listed
+from gentle.errors import GentleError, first_line, listed
 from gentle.sources.csv import Csv
 from gentle.sources.format import Format, together
 from gentle.sources.frames import Frame
@@ -59,7 +60,7 @@ class Files:
                     self.checked.add(path)
 
     def explain(self, error: Exception) -> GentleError:
-        return self.kind.explain(self._guilty(), error)
+        return _explained(self.kind, self._guilty(), error)
 
     @property
     def _local(self) -> bool:
@@ -108,7 +109,7 @@ def _read(kind: Format, paths: Sequence[Path]) -> pl.DataFrame:
         try:
             frames.append(kind.read(path))
         except pl.exceptions.PolarsError as error:
-            raise kind.explain(str(path), error) from None
+            raise _explained(kind, str(path), error) from None
     _check_alike(paths, [frame.schema for frame in frames])
     if not any(frame.height for frame in frames):
         raise GentleError(f"{paths[0]} has columns but no rows: there is nothing to fit")
@@ -119,7 +120,7 @@ def _schema(kind: Format, path: Path) -> Schema:
     try:
         return kind.plan([str(path)], {}).collect_schema()
     except pl.exceptions.PolarsError as error:
-        raise kind.explain(str(path), error) from None
+        raise _explained(kind, str(path), error) from None
 
 
 def _found(path: str) -> list[Path]:
@@ -151,7 +152,8 @@ def _kind_of_all(path: str, paths: Sequence[Path]) -> Format:
 def _kind(path: str) -> Format:
     ending = _ending(Path(urlsplit(path).path if "://" in path else path))
     if ending not in FORMATS:
-        raise GentleError(f"{path} must end in {_endings()}: the ending says how it is read")
+        place = _plain(path) if "://" in path else path
+        raise GentleError(f"{place} must end in {_endings()}: the ending says how it is read")
     return FORMATS[ending]
 
 
@@ -189,6 +191,17 @@ def _check_alike(paths: Sequence[Path], schemas: Sequence[Schema]) -> None:
 
 def _unpacked(path: Path) -> int:
     return PACKED if path.suffix.lower() in (".gz", ".zst") else 1
+
+
+def _explained(kind: Format, path: str, error: Exception) -> GentleError:
+    """What could not be read, in one sentence that holds no password."""
+    if "://" in path:
+        reason = re.sub(r"(?<=://)[^@/\s]*@|\?[^\s)]*", "", first_line(error))
+        return GentleError(f"{_plain(path)} cannot be read: {reason}")
+    try:
+        return kind.explain(path, error)
+    except pl.exceptions.PolarsError:  # it looks into the file, and is stopped there too
+        return GentleError(f"{path} cannot be read: {first_line(error)}")
 
 
 def _plain(uri: str) -> str:

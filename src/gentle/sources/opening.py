@@ -25,6 +25,10 @@ from gentle.sources.source import Source
 from gentle.sources.sql import Query, is_database, query
 
 SOURCES = (Arrays, Batches, Frame, Plan, Query)
+UNREADABLE = (
+    *(TypeError, ValueError, OverflowError, NotImplementedError),
+    pl.exceptions.PolarsError,
+)
 LOADED_ROWS = 4_096  # of a dataset of torch at a time
 
 
@@ -203,9 +207,9 @@ def _frame(data: Any) -> pl.DataFrame:
         return pl.DataFrame(data).with_columns(_declared(data))
     except ImportError:
         return pl.DataFrame({str(name): data[name].to_list() for name in data.columns})
-    except (TypeError, ValueError) as error:
+    except UNREADABLE as error:
         raise GentleError(
-            f"a column of the frame holds values of several types ({first_line(error)}): make them one"
+            f"a column of the frame holds what cannot be read ({first_line(error)}): give it one type"
         ) from None
 
 

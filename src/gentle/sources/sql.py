@@ -11,7 +11,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import polars as pl
 
@@ -113,7 +113,7 @@ def query(uri: str, text: str | None = None) -> Query:
     """
     place, _, behind = uri.partition("#")
     name = _name(place)
-    asked = (text or unquote(behind)).strip().rstrip(";")
+    asked = (text or behind).strip().rstrip(";")
     if place.startswith(LITE):
         _check_file(place)
     found = Query(place, "", name)
@@ -215,7 +215,11 @@ def _quoted(name: str, connection: Any) -> str:
 
 def _lite_schema(connection: sqlite3.Connection, text: str, where: str) -> Schema:
     """SQLite types values, not columns: the type that holds all values of a column."""
-    names = [each[0] for each in connection.execute(f"SELECT * FROM ({text}) LIMIT 0").description]
+    names = [each[0] for each in connection.execute(text).description]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise GentleError(
+            f"{where} answers with two columns of the name {listed(twice)}: rename one with AS"
+        )
     kinds = ", ".join(
         f"GROUP_CONCAT(DISTINCT TYPEOF({_quoted(name, connection)}))" for name in names
     )
