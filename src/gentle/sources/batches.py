@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -12,7 +12,7 @@ import polars as pl
 from scipy.sparse import csr_array, vstack
 
 from gentle.errors import GentleError, listed
-from gentle.sources.source import Chunk, Matrix, Schema, Source, bounds, joinable, numbered
+from gentle.sources.source import Chunk, Matrix, Schema, Source, in_runs, joinable, numbered
 
 Opener = Callable[[Any], Source]  # of one piece: a pair, a frame or a mapping of columns
 
@@ -107,12 +107,7 @@ class Batches:
             yield _joined(waiting)
 
     def split(self, parts: int) -> Sequence[Batches]:
-        if parts == 1:
-            return [self]
-        return [
-            replace(self, start=self.start + a, stop=self.start + b)
-            for a, b in bounds(self.height(), parts)
-        ]
+        return [self] if parts == 1 else in_runs(self, parts)
 
     def _chunks(self, columns: Sequence[str], rows: int) -> Iterator[Chunk]:
         """The rows of this part in chunks as they come, none longer than asked for."""

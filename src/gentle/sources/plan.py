@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from threading import Lock
 from typing import Any, ClassVar, Protocol
@@ -13,7 +13,7 @@ import polars as pl
 from threadpoolctl import ThreadpoolController
 
 from gentle.errors import GentleError, first_line
-from gentle.sources.source import Chunk, Schema, bounds, numbered
+from gentle.sources.source import Chunk, Schema, in_runs, numbered
 
 Types = Mapping[str, pl.DataType]
 WIDE = 128  # columns, from which arithmetic takes longer than reading
@@ -152,10 +152,7 @@ class Plan:
                 self.types.update(wider)
 
     def split(self, parts: int) -> Sequence[Plan]:
-        return [
-            replace(self, start=self.start + a, stop=self.start + b)
-            for a, b in bounds(self.height(), parts)
-        ]
+        return in_runs(self, parts)
 
     @cached_property
     def _height(self) -> int:

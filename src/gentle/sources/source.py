@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from types import MappingProxyType
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import polars as pl
@@ -72,6 +73,14 @@ def bounds(height: int, parts: int) -> list[tuple[int, int]]:
     """(start, stop) of so many runs of nearly equal length that cover 0 to height."""
     edges = [height * part // parts for part in range(parts + 1)]
     return list(pairwise(edges))
+
+
+def in_runs(source: Any, parts: int) -> list[Any]:
+    """A source that has fields `start` and `stop` as so many runs of its rows, in order."""
+    return [
+        replace(source, start=source.start + a, stop=source.start + b)
+        for a, b in bounds(source.height(), parts)
+    ]
 
 
 def numbered(start: int, stop: int) -> Integers:

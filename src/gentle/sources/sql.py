@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import polars as pl
 
 from gentle.errors import GentleError, first_line, listed, near
-from gentle.sources.source import Chunk, Schema, bounds, numbered
+from gentle.sources.source import Chunk, Schema, in_runs, numbered
 
 LITE = "sqlite:///"
 HEAD_ROWS = 1_000  # from which a database's types are seen
@@ -54,10 +54,7 @@ class Query:
                     at += piece.height
 
     def split(self, parts: int) -> Sequence[Query]:
-        return [
-            replace(self, start=self.start + a, stop=self.start + b)
-            for a, b in bounds(self.height(), parts)
-        ]
+        return in_runs(self, parts)
 
     @cached_property
     def _schema(self) -> Schema:
