@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
@@ -73,7 +73,7 @@ class Batches:
     name: str = "the batches"
     start: int = 0  # where the first row stands in the whole
     stop: int | None = None  # and the one after the last
-    seeks: bool = field(default=False, init=False)
+    seeks: ClassVar[bool] = False
 
     @property
     def replayable(self) -> bool:
