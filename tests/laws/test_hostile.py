@@ -321,6 +321,7 @@ def test_what_is_no_database_or_has_no_such_table_is_refused(tmp_path):
     [
         ([], "came to an end before the first one"),
         ([FRAME, FRAME.drop("x")], "batch 2 has no 'x'"),
+        ([FRAME, FRAME.with_columns(z=1)], "batch 2 has 'z', which the first one has not"),
         ([FRAME, FRAME.with_columns(x=pl.lit("a"))], "column 'x' holds Float64 .* String in batch 2"),
         ([3], "data must be"),
         ([{"x": [1, 2], "y": [1]}], "columns by name need one length"),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,8 +14,11 @@ from scipy.sparse import csr_array, vstack
 
 from gentle.errors import GentleError, listed
 from gentle.sources.source import Chunk, Matrix, Schema, Source, in_runs, joinable, numbered
+from gentle.sources.steady import Steady, content
 
 Opener = Callable[[Any], Source]  # of one piece: a pair, a frame or a mapping of columns
+
+COMPARED = 16  # rows, whose order says whether batches are shuffled
 
 
 class Once:
@@ -73,6 +77,7 @@ class Batches:
     name: str = "the batches"
     start: int = 0  # where the first row stands in the whole
     stop: int | None = None  # and the one after the last
+    steady: Steady = field(default_factory=Steady)
     seeks: ClassVar[bool] = False
 
     @property
@@ -88,6 +93,12 @@ class Batches:
         """The first piece."""
         return self.opened(self.pieces.first())
 
+    @property
+    def ordered(self) -> bool:
+        """Whether the rows come in the same order again, as far as the first piece says."""
+        again = self.opened(self.pieces.first())
+        return _first_rows(self.first) == _first_rows(again)
+
     def schema(self) -> Schema:
         return self.first.schema()
 
@@ -97,7 +108,9 @@ class Batches:
     def scan(self, columns: Sequence[str], rows: int) -> Iterator[Chunk]:
         waiting: list[Chunk] = []
         height = 0
-        for chunk in self._chunks(columns, rows):
+        chunks = self._chunks(columns, rows)
+        again = self.replayable and (self.start, self.stop) == (0, None)
+        for chunk in self.steady.watched(chunks, self.name) if again else chunks:
             if height + len(chunk.rows) > rows:
                 yield _joined(waiting)
                 waiting, height = [], 0
@@ -133,10 +146,12 @@ class Batches:
                 "dense and sparse: all need the same"
             )
         schema, first = source.schema(), self.schema()
-        if lacking := [name for name in columns if name not in schema]:
+        lacking = [name for name in columns if name not in schema]
+        more = [name for name in schema if name not in first] if _named(source) else []
+        if apart := lacking or more:
             raise GentleError(
-                f"batch {number:,} has no {listed(lacking, most=4)}, which the first one has: all need the "
-                "same columns"
+                f"batch {number:,} has {'no ' if lacking else ''}{listed(apart, most=4)}, which the "
+                f"first one has{'' if lacking else ' not'}: all need the same columns"
             )
         if len(schema) != len(first) and not _named(source):
             raise GentleError(
@@ -155,7 +170,8 @@ class Batches:
     def _height(self) -> int:
         if self.stop is not None:
             return self.stop - self.start
-        return sum(self.opened(piece).height() for piece in self.pieces())
+        rows = sum(self.opened(piece).height() for piece in self.pieces())
+        return self.steady.count(rows, self.name)
 
 
 def _named(source: Source) -> bool:
@@ -167,6 +183,12 @@ def _head(pieces: Iterator[Any]) -> list[Any]:
     for piece in pieces:
         return [piece]
     raise GentleError("the batches came to an end before the first one: there is nothing to fit")
+
+
+def _first_rows(source: Source) -> list[dict[str, int]]:
+    """The content of some rows, each by itself."""
+    chunks = source.scan(list(source.schema()), 1)
+    return [content(chunk) for chunk in islice(chunks, COMPARED)]
 
 
 def _cut(table: pl.DataFrame | Matrix, a: int, b: int) -> pl.DataFrame | Matrix:

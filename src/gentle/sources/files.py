@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +25,7 @@ from gentle.sources.source import Schema, joinable
 FORMATS: dict[str, Format] = {
     ending: kind for kind in (Csv(), Parquet(), Ipc(), Ndjson()) for ending in kind.endings
 }
+Stamp = tuple[int, int, int]
 SMALL = 2**28  # bytes: up to here a file is read into memory, once
 PACKED = 8  # times what a compressed file may be unpacked
 
@@ -36,6 +37,9 @@ class Files:
     kind: Format
     paths: tuple[str, ...]
     checked: set[str] = field(default_factory=set)  # of which each row was looked at
+    stamps: Mapping[Path, Stamp] = field(
+        default_factory=dict
+    )  # of files that are to stay as they are
 
     @property
     def seeks(self) -> bool:
@@ -61,6 +65,15 @@ class Files:
 
     def explain(self, error: Exception) -> GentleError:
         return _explained(self.kind, self._guilty(), error)
+
+    def unchanged(self) -> None:
+        for path, stamp in self.stamps.items():
+            if not path.exists():
+                raise GentleError(f"{path} was there when it was opened, and is there no more")
+            if _stamp(path) != stamp:
+                raise GentleError(
+                    f"{path} was changed while it was read: read it again once it stays"
+                )
 
     @property
     def _local(self) -> bool:
@@ -97,9 +110,16 @@ def read_file(place: str | Path) -> Frame | Plan:
         if size <= SMALL:
             return Frame(_read(kind, paths), name)
         _check_alike(paths, [_schema(kind, each) for each in paths])
-        return Plan(Files(kind, tuple(map(str, paths))), name=name)
+        stamps = {each: _stamp(each) for each in paths}
+        return Plan(Files(kind, tuple(map(str, paths)), stamps=stamps), name=name)
     except OSError as error:
         raise GentleError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def _stamp(path: Path) -> Stamp:
+    """(bytes, time of the last change in ns, number of the file) that change when a file does."""
+    seen = path.stat()
+    return seen.st_size, seen.st_mtime_ns, seen.st_ino
 
 
 def _read(kind: Format, paths: Sequence[Path]) -> pl.DataFrame:

@@ -14,6 +14,7 @@ from threadpoolctl import ThreadpoolController
 
 from gentle.errors import GentleError, first_line
 from gentle.sources.source import Chunk, Schema, in_runs, numbered
+from gentle.sources.steady import Steady
 
 Types = Mapping[str, pl.DataType]
 WIDE = 128  # columns, from which arithmetic takes longer than reading
@@ -42,6 +43,9 @@ class Reader(Protocol):
 
     def explain(self, error: Exception) -> GentleError:
         """What polars could not read, in one sentence."""
+
+    def unchanged(self) -> None:
+        """Raises GentleError where what is read is no longer what it was when it was opened."""
 
 
 class _OneThread:
@@ -96,6 +100,9 @@ class Given:
     def explain(self, error: Exception) -> GentleError:
         return GentleError(f"the LazyFrame cannot be collected: {first_line(error)}")
 
+    def unchanged(self) -> None:
+        """Its rows are counted, which says as much as can be said."""
+
 
 @dataclass(frozen=True, eq=False)
 class Plan:
@@ -110,6 +117,7 @@ class Plan:
     stop: int | None = None  # and the one after the last
     types: dict[str, pl.DataType] = field(default_factory=dict)  # widened so far
     known: dict[int, Schema] = field(default_factory=dict)  # by how many were widened
+    steady: Steady = field(default_factory=Steady)
     sparse: ClassVar[bool] = False
     replayable: ClassVar[bool] = True
 
@@ -137,16 +145,20 @@ class Plan:
         own = list(columns)
         also = [name for name in self.reader.beside if name not in own]
         while True:
-            plan = self._from(at).select(own + also)
             try:
+                plan = self._from(at).select(own + also)
                 for table in plan.collect_batches(chunk_size=rows, maintain_order=True):
                     self.reader.check(table)
                     mine = table.select(own) if also else table
                     for piece in [mine] if mine.height <= rows else mine.iter_slices(rows):
                         yield Chunk(numbered(at, at + piece.height), piece)
                         at += piece.height
+                self.reader.unchanged()
+                if (self.start, self.stop) == (0, None):
+                    self.steady.count(at, self.name)
                 return
             except UNREADABLE as error:
+                self.reader.unchanged()
                 if not (wider := self.reader.wider(error, self.schema())):
                     raise self.reader.explain(error) from None
                 self.types.update(wider)
@@ -159,7 +171,8 @@ class Plan:
         if self.stop is not None:
             return self.stop - self.start
         try:
-            return int(self._from(self.start).select(pl.len()).collect(engine="streaming").item())
+            found = self._from(self.start).select(pl.len()).collect(engine="streaming").item()
+            return self.steady.count(int(found), self.name)
         except UNREADABLE as error:
             raise self.reader.explain(error) from None
 

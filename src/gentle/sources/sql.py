@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import import_module
 from importlib.util import find_spec
@@ -17,6 +17,7 @@ import polars as pl
 
 from gentle.errors import GentleError, first_line, listed, near
 from gentle.sources.source import Chunk, Schema, in_runs, numbered
+from gentle.sources.steady import Steady
 
 LITE = "sqlite:///"
 HEAD_ROWS = 1_000  # from which a database's types are seen
@@ -33,6 +34,7 @@ class Query:
     name: str
     start: int = 0  # where the first row stands in the answer
     stop: int | None = None  # and the one after the last
+    steady: Steady = field(default_factory=Steady)
     seeks: ClassVar[bool] = False
     sparse: ClassVar[bool] = False
     replayable: ClassVar[bool] = True
@@ -44,6 +46,11 @@ class Query:
         return self._height
 
     def scan(self, columns: Sequence[str], rows: int) -> Iterator[Chunk]:
+        again = (self.start, self.stop) == (0, None)
+        chunks = self._chunks(columns, rows)
+        yield from self.steady.watched(chunks, self.name) if again else chunks
+
+    def _chunks(self, columns: Sequence[str], rows: int) -> Iterator[Chunk]:
         at = self.start
         types = {name: self._schema[name] for name in columns}
         with self._connected() as connection:
@@ -71,7 +78,8 @@ class Query:
             return self.stop - self.start
         with self._connected() as connection:
             count = f"SELECT COUNT(*) AS n FROM ({self.query}) AS rows_"
-            return int(next(_frames(connection, count, 1, {})).item())
+            found = int(next(_frames(connection, count, 1, {})).item())
+        return self.steady.count(found, self.name)
 
     def _part(self, listing: str) -> str:
         select = f"SELECT {listing} FROM ({self.query}) AS rows_"

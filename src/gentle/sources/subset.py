@@ -10,6 +10,7 @@ import numpy.typing as npt
 import polars as pl
 
 from gentle.errors import GentleError, is_number
+from gentle.sources.batches import Batches
 from gentle.sources.source import Chunk, Matrix, Schema, Source
 
 
@@ -49,6 +50,10 @@ class Subset:
 
     def scan(self, columns: Sequence[str], rows: int) -> Iterator[Chunk]:
         for numbers, table in self.source.scan(columns, rows):
+            if len(numbers) and numbers[-1] >= len(self.keep):
+                raise GentleError(
+                    f"{self.name} has more rows than when they were counted: keep it as it is"
+                )
             keep = self.keep[numbers]
             if isinstance(table, Matrix):
                 other = {name: column[keep] for name, column in table.other.items()}
@@ -68,6 +73,11 @@ def hold_out(source: Source, share: float, *, shuffle: bool, seed: int) -> tuple
     """
     if not is_number(share):
         raise GentleError(f"a test share must be a number between 0 and 1, and is {share!r}")
+    if isinstance(source, Batches) and not source.ordered:
+        raise GentleError(
+            "test= needs the rows in the same order each time, and these batches are shuffled: leave that "
+            "out (shuffle=False in a DataLoader), or hold rows out yourself"
+        )
     height = source.height()
     train = height - round(height * share) if 0 < share < 1 else 0
     if not 0 < train < height:
