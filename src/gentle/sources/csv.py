@@ -25,10 +25,10 @@ GUESSED_ROWS = 10_000  # from which types are guessed, where a file is not read 
 GZIP, ZSTANDARD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"  # the first bytes of packed files
 OTHERS = {  # first bytes of what is no text -> what it is, and the way out
     b"PK\x03\x04": ("zip", "unpack it, or save a workbook as CSV"),
-    b"BZh": ("bzip2", "unpack it"),
+    b"BZh91AY&SY": ("bzip2", "unpack it"),
     b"\xfd7zXZ": ("xz", "unpack it"),
-    b"PAR1": ("Parquet", "let its name end in .parquet"),
-    b"ARROW1": ("Arrow", "let its name end in .arrow"),
+    b"PAR1\x15": ("Parquet", "let its name end in .parquet"),
+    b"ARROW1\0\0": ("Arrow", "let its name end in .arrow"),
 }
 PLAIN = {  # the same, of a file whose name says nothing of packing
     GZIP: ("gzip", "let its name end in .csv.gz"),
@@ -153,9 +153,7 @@ class Guess(NamedTuple):
     raw: Mapping[str, str]  # what polars calls them, which leaves quotes in a name doubled
     spaced: list[str]  # texts that are numbers between spaces
     empty: list[str]  # columns without a value in any row, read as texts
-    height: (
-        int | None
-    )  # of rows before the blank lines that end the file; None where there are none
+    height: int | None  # of rows, where blank lines that are none come after them
 
 
 @lru_cache(maxsize=256)
@@ -164,10 +162,8 @@ def _guessed(path: str, changed: int) -> Guess:  # noqa: ARG001  # a file that c
     plan = pl.scan_csv(path, infer_schema=False, glob=False)
     first = _typed(plan.head(GUESSED_ROWS).collect())
     later = [column.name for column in first if column.dtype == pl.Null]
-    value = pl.all().drop_nulls().head(GUESSED_ROWS)
-    texts = pl.scan_csv(path, infer_schema=False, null_values=MISSING, glob=False)
-    found = {name: _typed(texts.select(name).select(value).collect()) for name in later}
-    columns = [found[name][name] if name in found else first[name] for name in first.columns]
+    found = _first_values(path, later)
+    columns = [found.get(column.name, column) for column in first]
     names = _header(Path(path))
     schema: dict[str, pl.DataType] = {}
     spaced, empty = [], []
@@ -179,6 +175,16 @@ def _guessed(path: str, changed: int) -> Guess:  # noqa: ARG001  # a file that c
     blank = _blank_end(Path(path))
     height = plan.select(pl.len()).collect(engine="streaming").item() - blank if blank else None
     return Guess(schema, dict(zip(names, first.columns, strict=True)), spaced, empty, height)
+
+
+def _first_values(path: str, names: Sequence[str]) -> dict[str, pl.Series]:
+    """So many values of each column as types are guessed from, wherever they begin."""
+    if not names:
+        return {}
+    texts = pl.scan_csv(path, infer_schema=False, null_values=MISSING, glob=False)
+    values = pl.col(names).drop_nulls().head(GUESSED_ROWS).implode()
+    found = texts.select(values).collect(engine="streaming")
+    return {name: _typed(found.select(name).explode(name))[name] for name in names}
 
 
 def _typed(texts: pl.DataFrame) -> pl.DataFrame:
@@ -211,8 +217,10 @@ def _first_word(path: str, unfit: re.Match[str]) -> GentleError | None:
 def _check_bytes(path: Path) -> None:
     """Raises GentleError for a file of another kind, and a first line that is no line of text."""
     with open(path, "rb") as file:
-        first = file.read(8)
-    for start, (kind, way_out) in (OTHERS | (PLAIN if path.suffix == ".csv" else {})).items():
+        first = file.read(HEAD_BYTES)
+    for start, (kind, way_out) in (
+        OTHERS | (PLAIN if path.suffix.lower() == ".csv" else {})
+    ).items():
         if first.startswith(start):
             raise GentleError(f"{path} begins as {kind} does, and no CSV: {way_out}")
     try:
