@@ -10,9 +10,9 @@ import polars as pl
 from gentle.batch import Floats, rows_per_batch
 from gentle.errors import GentleError, warn_of_rounding
 from gentle.sources import Source
-from gentle.sources.source import reads_as_number
+from gentle.sources.source import described, reads_as_number
 
-WIDE = (pl.Int64, pl.UInt64, pl.Int128)
+LONG = (pl.Int64, pl.UInt64, pl.Int128)
 WHOLE = 2**53  # the last whole number up to which float64 has them all
 
 
@@ -45,14 +45,15 @@ def refuse_types(source: Source, names: Sequence[str]) -> None:
             continue  # there may be a hundred thousand of them
         if dtype.is_temporal():
             raise GentleError(
-                f"column '{name}' of {source.name} holds dates or times ({dtype}): give a number made "
+                f"column '{name}' of {source.name} holds {described(dtype)}: give a number made "
                 "of it, such as days since a start, or leave it out with a formula"
             )
         if dtype == pl.Null:
             raise GentleError(f"column '{name}' of {source.name} is empty: every value is missing")
         if not (dtype.is_numeric() or dtype == pl.Boolean or is_text(dtype)):
             raise GentleError(
-                f"column '{name}' of {source.name} holds {dtype}: numbers, truths or text are needed"
+                f"column '{name}' of {source.name} holds {described(dtype)}: numbers, truths or text are "
+                "needed"
             )
 
 
@@ -60,7 +61,7 @@ def numbers(frame: pl.DataFrame, names: Sequence[str]) -> Floats:
     """Columns of numbers and truths as a matrix (n, p), one after the other in memory; nan for a null."""
     columns = [frame[name] for name in names]
     for column in columns:
-        if column.dtype in WIDE and column.len() - column.null_count():
+        if column.dtype in LONG and column.len() - column.null_count():
             low, high = column.cast(pl.Float64).min(), column.cast(pl.Float64).max()
             if max(-low, high) > WHOLE:  # type: ignore[operator, type-var]
                 warn_of_rounding(column.name)

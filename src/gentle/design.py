@@ -26,7 +26,7 @@ from gentle.levels import Levels, Unseen, levels_of, unseen_level, with_levels
 from gentle.plain import Plain
 from gentle.sieve import Mask, Missing, Sieve, Sight
 from gentle.sources import Arrays, Chunk, Matrix, Source, open_source, with_columns
-from gentle.sources.source import bounds
+from gentle.sources.source import bounds, described
 from gentle.sparse import is_sparse, wrapped, written_out
 
 A = TypeVar("A", bound=np.generic)
@@ -539,7 +539,8 @@ def learn_design(
     for name in clusters:
         if schema[name].is_nested() or schema[name] == pl.Object:
             raise GentleError(
-                f"column '{name}' of {source.name} holds {schema[name]}: clusters are texts or numbers"
+                f"column '{name}' of {source.name} holds {described(schema[name])}: clusters are "
+                "texts or numbers"
             )
     if twice := sorted({name for name in targets if list(targets).count(name) > 1}):
         raise GentleError(f"a target is named twice: {listed(twice)}")

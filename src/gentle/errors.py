@@ -38,7 +38,7 @@ def warn_of_rounding(name: str) -> None:
     )
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """The first line of what an error of another library says, or what it is called."""
     return (str(error).splitlines() or [type(error).__name__])[0]
 

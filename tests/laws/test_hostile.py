@@ -11,7 +11,9 @@ import warnings
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
+from pyarrow import feather
 from threadpoolctl import threadpool_info
 
 import gentle
@@ -64,12 +66,20 @@ CSV = {
     "carriage returns alone": (".csv", text(*LINES, end="\r", after="\r"), "carriage returns alone"),
     "no newline at the end": (".csv", text(*LINES, after=""), RIGHT),
     "blank lines at the end": (".csv", text(*LINES, after="\n\n\n"), RIGHT),
+    "blank lines at the beginning": (".csv", b"\n\r\n" + text(*LINES), RIGHT),
+    "blank lines around what is packed": (".csv.gz", packed(b"\n" + text(*LINES, after="\n\n\n")), RIGHT),
+    "a short row after blank lines": (".csv", b"\n\n" + with_line("4"), "row 4 .line 7. has 1 field"),
     "a blank line": (".csv", with_line(""), RIGHT),
     "spaces around numbers": (".csv", text(*(line.replace(",", " , ") for line in LINES)), RIGHT),
     "quoted numbers": (".csv", text(*(f'"{x}","{1 + 2 * x}"' for x in X)), RIGHT),
     "quoted newlines": (".csv", column(['"a\nb"', '"c"'] * 4), RIGHT),
     "quoted commas": (".csv", column(['"a,b"', "c"] * 4), RIGHT),
-    "an open quote": (".csv", with_line('"4,9'), "cannot be read|row 4|field|quote"),
+    "an open quote": (".csv", with_line('"4,9'), "quote without its other half in row 4 .line 5"),
+    "an open quote that is packed": (".csv.gz", packed(with_line('4,"9')), "quote .* row 4 .line 5"),
+    "a quote inside of a text": (".csv", column(['5"', "6"] * 4), "quote .* row 1 .line 2"),
+    "packed, and latin-1 in a row": (".csv.gz", packed(with_line("4,9") + b"4,9\xe9"), "UTF-8.*line 11"),
+    "packed by its bytes alone": (".csv", packed(text(*LINES)), "as gzip does.*end in .csv.gz"),
+    "zip by its bytes alone": (".csv", b"PK\x03\x04" + RANDOM, "as zip does.*unpack it"),
     "names twice": (".csv", text(*LINES, head="y,y"), "more than one column 'y'"),
     "an empty name": (".csv", column([1] * 8, name=""), "no name for column '3'"),
     "no names": (".csv", text(*LINES, head="0.5,2"), "first line with the names"),
@@ -89,8 +99,8 @@ CSV = {
     "minus infinity": (".csv", with_line("4,-inf"), "infinite in row 4"),
     "missing values": (".csv", text(*LINES, "NA,3", "nan,4", ",5", "6,"), RIGHT),
     "truths": (".csv", column(["true", "false"] * 4), RIGHT),
-    "dates": (".csv", column([f"2020-01-0{at + 1}" for at in range(8)]), "dates or times"),
-    "times with zones": (".csv", column([f"2020-01-01T0{at}:00:00Z" for at in range(8)]), "dates or times"),
+    "dates": (".csv", column([f"2020-01-0{at + 1}" for at in range(8)]), "holds dates:"),
+    "times with zones": (".csv", column([f"2020-01-01T0{at}:00:00Z" for at in range(8)]), "holds dates"),
     "an empty column": (".csv", column([""] * 8), "is empty: every value is missing|8 with a missing 'u'"),
     "comma decimals": (".csv", text(*(f'"{x:.0f},5","{2 + 2 * x:.0f},0"' for x in X)), "must be numbers"),
     "thousands": (".csv", text(*(f'{x},"1,00{at}"' for at, x in enumerate(X))), "must be numbers"),
@@ -107,7 +117,8 @@ CSV = {
     "packed, with a byte order mark": (".csv.gz", packed(b"\xef\xbb\xbf" + text(*LINES)), RIGHT),
     "packed and cut": (".csv.gz", packed(text(*LINES), cut=12), "packed and cut short"),
     "not packed": (".csv.gz", text(*LINES), RIGHT),
-    "a Parquet file in disguise": (".csv", b"PAR1" + RANDOM + b"PAR1", "."),
+    "a Parquet file in disguise": (".csv", b"PAR1\x15" + RANDOM + b"PAR1", "end in .parquet"),
+    "a name as Parquet begins": (".csv", text(*LINES, head="PAR1,y"), {"Intercept": 1.0, "PAR1": 2.0}),
     "of no known ending": (".txt", text(*LINES), "must end in"),
     "a CSV as Parquet": (".parquet", text(*LINES), "not a complete Parquet file"),
     "a CSV as Arrow": (".arrow", text(*LINES), "not a complete Arrow file"),
@@ -131,11 +142,11 @@ TYPED = {
     "categories": (frame(u=["a", "b"] * 4).with_columns(pl.col("u").cast(pl.Categorical)), RIGHT),
     "enums": (frame(u=["a", "b"] * 4).with_columns(pl.col("u").cast(pl.Enum(["b", "a"]))), RIGHT),
     "whole numbers beyond 2^53": (frame(u=[2**53 + at for at in range(8)]), RIGHT),
-    "zones": (frame(u=ZONED), "dates or times"),
-    "durations": (frame(u=[dt.timedelta(days=at) for at in range(8)]), "dates or times"),
-    "lists": (frame(u=[[1.0]] * 8), "holds List"),
-    "structures": (frame(u=[{"a": 1}] * 8), "holds Struct"),
-    "binary": (frame(u=[b"a"] * 8), "holds Binary"),
+    "zones": (frame(u=ZONED), "holds dates with times:"),
+    "durations": (frame(u=[dt.timedelta(days=at) for at in range(8)]), "holds durations:"),
+    "lists": (frame(u=[[1.0]] * 8), "holds lists"),
+    "structures": (frame(u=[{"a": 1}] * 8), "holds structures"),
+    "binary": (frame(u=[b"a"] * 8), "holds bytes"),
     "nulls": (
         FRAME.with_columns(u=pl.lit(None)),
         "is empty: every value is missing|8 with a missing 'u'",
@@ -234,7 +245,7 @@ def test_a_folder_must_hold_tables_of_one_kind_and_shape(tmp_path):
     with pytest.raises(GentleError, match="different columns: 'x' and 'z'"):
         gentle.fit(tmp_path, target="y")
     FRAME.with_columns(x=pl.lit("word")).write_csv(tmp_path / "b.csv")
-    with pytest.raises(GentleError, match=r"column 'x' holds Float64 in .* and String in"):
+    with pytest.raises(GentleError, match=r"column 'x' holds numbers in .* and text in"):
         gentle.fit(tmp_path, target="y")
 
 
@@ -256,6 +267,89 @@ def test_types_that_were_guessed_too_narrow_are_widened(pieces, tmp_path, monkey
     check(outcome(path, monkeypatch, pieces=pieces), RIGHT)
     path.write_bytes(text(*lines, "0.5,2", "word,2"))
     check(outcome(path, monkeypatch, pieces=pieces), f"'word' in row {n + 2:,}")
+
+
+@pytest.mark.parametrize("pieces", [False, True], ids=["whole", "in pieces"])
+def test_blank_lines_at_the_end_are_no_rows(pieces, tmp_path, monkeypatch):
+    """Neither in a file of one column, where a blank line before a row is a missing value."""
+    monkeypatch.setattr(files, "SMALL", 0 if pieces else files.SMALL)
+    (tmp_path / "t.csv").write_bytes(text("1", "", "4", head="y", after="\n\n\n"))
+    found = gentle.fit(tmp_path / "t.csv", target="y")
+    assert (found.n_rows, dict(found.tally.missing)) == (2, {"y": 1})
+    (tmp_path / "t.csv").write_bytes(text(*LINES, end="\r\n", after="\r\n\r\n\r\n"))
+    assert not gentle.fit(tmp_path / "t.csv", target="y").tally.missing
+
+
+LATE = {
+    "text": (["a", "b"] * 4, RIGHT),
+    "numbers": ([1, 4, 9.5, 16, 25, 36, 49, 64], RIGHT),
+    "spaced numbers": ([f" {at * at} " for at in range(8)], RIGHT),
+    "truths": (["true", "false"] * 4, RIGHT),
+    "dates": ([f"2020-01-0{at + 1}" for at in range(8)], "holds dates:"),
+}
+
+
+@pytest.mark.parametrize("pieces", [False, True], ids=["whole", "in pieces"])
+@pytest.mark.parametrize("files_of", [1, 2])
+@pytest.mark.parametrize("kind", LATE)
+def test_a_column_may_be_empty_for_long(kind, files_of, pieces, tmp_path, monkeypatch):
+    """For the rows from which types are guessed, or in the first of two files."""
+    values, expected = LATE[kind]
+    empty = [f"{at % 97},{1 + 2 * (at % 97)}," for at in range(12_000)]
+    late = [f"{line},{value}" for line, value in zip(LINES, values, strict=True)]
+    parts = [empty + late] if files_of == 1 else [empty, late]
+    for at, lines in enumerate(parts):
+        (tmp_path / f"{at}.csv").write_bytes(text(*lines, head="x,y,u"))
+    check(outcome(tmp_path, monkeypatch, pieces=pieces), expected)
+    if isinstance(expected, dict):
+        found = gentle.fit(tmp_path, target="y")
+        assert (found.n_rows, found.tally.missing["u"]) == (8, 12_000)
+        assert found.names[2:] == (("u[T.b]",) if kind == "text" else ("u",))
+
+
+ODD = {
+    "long decimals": pa.array([decimal.Decimal(at) for at in range(8)], pa.decimal256(60, 2)),
+    "runs": pa.RunEndEncodedArray.from_arrays(pa.array([4, 8], pa.int32()), pa.array([1.0, 2.0])),
+    "intervals": pa.array([pa.MonthDayNano([1, 2, 3])] * 8),
+}
+
+
+@pytest.mark.parametrize("pieces", [False, True], ids=["whole", "in pieces"])
+@pytest.mark.parametrize("name", ODD)
+def test_types_over_which_polars_panics_are_refused(name, pieces, tmp_path, monkeypatch):
+    table = pa.table({"x": X, "y": FRAME["y"].to_list(), "u": ODD[name]})
+    feather.write_feather(table, tmp_path / "t.arrow", compression="uncompressed")
+    found = outcome(tmp_path / "t.arrow", monkeypatch, pieces=pieces)
+    check(found, "a type that cannot be read")
+    check(outcome(table, monkeypatch, pieces=pieces), "holds what cannot be read")
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        ({"x": [[1], [1, 2]], "y": [1, 2]}, "one length each"),
+        (([[1, 2], [1]], [1, 2]), "one length each"),
+        ({"x": [1, "a", None], "y": [1, 2, 3]}, "'x' holds values of several types"),
+        ({"x": [None, None], "y": [1, 2]}, "is empty"),
+        ("http://[::1", "no place to read from"),
+        ("postgresql://me:hunter2@[::1/t", r"^\[::1/t is no place"),
+        ("sqlite://", "names no database"),
+        (f"sqlite:///{'a' * 300}", "there is no file"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_rows_is_refused(data, sentence):
+    with pytest.raises(GentleError, match=sentence):
+        gentle.fit(data, target="y") if not isinstance(data, tuple) else gentle.fit(data)
+
+
+DECIMALS = [decimal.Decimal(0), None, decimal.Decimal(2), decimal.Decimal(3)]
+
+
+def test_none_in_a_list_is_a_missing_value():
+    for holes in ([0.0, None, 2.0, 3.0], [0, None, 2, 3], [0, None, 2.0, 3], DECIMALS):
+        found = gentle.fit({"x": holes, "y": [1.0, 3.0, 5.0, 7.0]}, target="y")
+        assert found.tally.missing == {"x": 1}
+        check(found.coef, RIGHT)
 
 
 def test_a_word_among_truths_is_said_as_it_is(tmp_path, monkeypatch):
@@ -280,7 +374,7 @@ SQL = {
     "whole numbers and fractions": ([(0, 1), (1, 3), (2.5, 6)], RIGHT),
     "a null": ([(0, 1), (1, 3), (2, 5), (None, 5)], RIGHT),
     "a word": ([(0, 1), (1, 3), ("two", 5)], "column 'x' of t.db holds 'integer' and 'text'"),
-    "a blob": ([(b"0", 1), (b"1", 3)], "holds Binary"),
+    "a blob": ([(b"0", 1), (b"1", 3)], "holds bytes"),
     "nulls alone": (
         [(None, 1), (None, 3)],
         "is empty: every value is missing|8 with a missing 'u'",
@@ -293,6 +387,26 @@ def test_databases(name, tmp_path, monkeypatch):
     rows, expected = SQL[name]
     uri = database(tmp_path / "t.db", rows)
     check(outcome(uri, monkeypatch, pieces=False), expected)
+
+
+@pytest.mark.parametrize("driver", ["sqlite", "sqlite+pysqlite"])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "SELECT x, y FROM t -- all of it",
+        "SELECT x, y FROM t;",
+        "SELECT x, y FROM t; -- all of it",
+        "SELECT x, y FROM t -- all of it\n;\n",
+        "SELECT x, y FROM t WHERE '; -- a text' <> ''",
+        "WITH a AS (SELECT * FROM t) SELECT * FROM a",
+    ],
+)
+def test_a_query_may_end_in_a_comment(asked, driver, tmp_path):
+    uri = database(tmp_path / "t.db", SQL["plain"][0]).replace("sqlite", driver, 1)
+    source = gentle.sources.open_source(f"{uri}#{asked}")
+    tables = [chunk.table for part in source.split(3) for chunk in part.scan(["x"], 2)]
+    assert pl.concat(tables)["x"].to_list() == X
+    check(gentle.fit(source, target="y").coef, RIGHT)
 
 
 def test_what_is_no_database_or_has_no_such_table_is_refused(tmp_path):
@@ -322,7 +436,7 @@ def test_what_is_no_database_or_has_no_such_table_is_refused(tmp_path):
         ([], "came to an end before the first one"),
         ([FRAME, FRAME.drop("x")], "batch 2 has no 'x'"),
         ([FRAME, FRAME.with_columns(z=1)], "batch 2 has 'z', which the first one has not"),
-        ([FRAME, FRAME.with_columns(x=pl.lit("a"))], "column 'x' holds Float64 .* String in batch 2"),
+        ([FRAME, FRAME.with_columns(x=pl.lit("a"))], "column 'x' holds numbers .* text in batch 2"),
         ([3], "data must be"),
         ([{"x": [1, 2], "y": [1]}], "columns by name need one length"),
     ],

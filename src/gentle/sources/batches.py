@@ -13,7 +13,16 @@ import polars as pl
 from scipy.sparse import csr_array, vstack
 
 from gentle.errors import GentleError, listed
-from gentle.sources.source import Chunk, Matrix, Schema, Source, in_runs, joinable, numbered
+from gentle.sources.source import (
+    Chunk,
+    Matrix,
+    Schema,
+    Source,
+    described,
+    in_runs,
+    joinable,
+    numbered,
+)
 from gentle.sources.steady import Steady, content
 
 Opener = Callable[[Any], Source]  # of one piece: a pair, a frame or a mapping of columns
@@ -161,9 +170,8 @@ class Batches:
         for name in columns:
             if not joinable(first[name], schema[name]):
                 raise GentleError(
-                    f"column '{name}' holds {first[name]} in the first batch and {schema[name]} in "
-                    f"batch {number:,}: one "
-                    "type is needed"
+                    f"column '{name}' holds {described(first[name])} in the first batch and "
+                    f"{described(schema[name])} in batch {number:,}: one type is needed"
                 )
 
     @cached_property

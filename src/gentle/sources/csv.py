@@ -8,20 +8,32 @@ import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import islice
+from itertools import dropwhile, islice, takewhile
+from os import SEEK_END
 from pathlib import Path
 from typing import IO, NamedTuple, cast
 
 import polars as pl
 
 from gentle.errors import GentleError, first_line, listed
-from gentle.sources.format import Format, together
+from gentle.sources.format import Format, stacked
 from gentle.sources.plan import Types
 from gentle.sources.source import Schema, reads_as_number
 
 MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL"]  # texts that stand for a missing value
 GUESSED_ROWS = 10_000  # from which types are guessed, where a file is not read whole
 GZIP, ZSTANDARD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"  # the first bytes of packed files
+OTHERS = {  # first bytes of what is no text -> what it is, and the way out
+    b"PK\x03\x04": ("zip", "unpack it, or save a workbook as CSV"),
+    b"BZh91AY&SY": ("bzip2", "unpack it"),
+    b"\xfd7zXZ": ("xz", "unpack it"),
+    b"PAR1\x15": ("Parquet", "let its name end in .parquet"),
+    b"ARROW1\0\0": ("Arrow", "let its name end in .arrow"),
+}
+PLAIN = {  # the same, of a file whose name says nothing of packing
+    GZIP: ("gzip", "let its name end in .csv.gz"),
+    ZSTANDARD: ("zstandard", "let its name end in .csv.zst"),
+}
 HEAD_BYTES = 2**16  # of a file, in which its first line ends
 _UNFIT = re.compile(
     r"could not parse `(?P<text>.*)` as dtype `(?P<type>\w+)` at column '(?P<name>.*)' \(column"
@@ -60,7 +72,7 @@ class Csv(Format):
             raise GentleError(
                 f"{path} names more than one column {listed(twice)}: rename all but one"
             )
-        if not any(line.strip() for line in islice(_lines(path), 1, None)):
+        if not any(line.strip() for line in islice(_from_header(path), 1, None)):
             raise GentleError(f"{path} has columns but no rows: there is nothing to fit")
 
     def read(self, path: Path) -> pl.DataFrame:
@@ -76,19 +88,20 @@ class Csv(Format):
         )
 
     def plan(self, paths: Sequence[str], types: Types) -> pl.LazyFrame:
-        return together([_plan(path, types) for path in paths])
+        return stacked([_plan(path, types) for path in paths])
 
     def telling(self, path: Path) -> tuple[str, ...]:
         return tuple(_header(path)[-1:])
 
     def check_rows(self, path: Path) -> None:
         width = len(_header(path))
-        reader = csv.reader(_lines(path))
-        for number, fields in enumerate(reader):
-            if fields and len(fields) != width:
+        for at in _records(path):
+            if at.fields and len(at.fields) != width:
+                if at.quotes % 2:
+                    raise _open_quote(path, at)
                 raise GentleError(
-                    f"{path} has {width} columns, but row {number} (line {reader.line_num}) has "
-                    f"{len(fields)} field{'s' * (len(fields) != 1)}: every row needs as many as "
+                    f"{path} has {width} columns, but row {at.row} (line {at.line}) has "
+                    f"{len(at.fields)} field{'s' * (len(at.fields) != 1)}: every row needs as many as "
                     "the first line, and a field that holds a comma needs quotes"
                 )
 
@@ -101,12 +114,15 @@ class Csv(Format):
     def explain(self, path: str, error: Exception) -> GentleError:
         if "://" in path:
             return GentleError(f"{path} cannot be read: {first_line(error)}")
-        if "utf-8" in str(error).lower():
+        if "utf8" in str(error).lower().replace("-", ""):
             return GentleError(f"{path} must be UTF-8, and {_first_not_utf8(Path(path))}")
         try:
             self.check_rows(Path(path))
         except GentleError as ragged:
             return ragged
+        for at in _records(Path(path)):
+            if at.quotes % 2:
+                return _open_quote(Path(path), at)
         found = _UNFIT.search(str(error))
         numeric = found and (found["type"] or found["to"])[0] in "iuf"
         if found and numeric and (word := _first_word(path, found)):
@@ -124,37 +140,63 @@ def _plan(path: str, types: Types) -> pl.LazyFrame:
     plan = pl.scan_csv(path, schema=raw, null_values=MISSING, glob=False)
     if list(raw) != list(schema):
         plan = plan.rename(dict(zip(raw, schema, strict=True)))
-    return plan.with_columns(pl.col(guess.spaced).str.strip_chars().cast(pl.Float64))
+    plan = plan.with_columns(
+        pl.col(guess.spaced).str.strip_chars().cast(pl.Float64), pl.col(guess.empty).cast(pl.Null)
+    )
+    return plan if guess.height is None else plan.head(guess.height)
 
 
 class Guess(NamedTuple):
-    """What the first rows of a file say of its columns."""
+    """What the first rows of a file say of its columns, and where its rows end."""
 
     schema: Schema
     raw: Mapping[str, str]  # what polars calls them, which leaves quotes in a name doubled
     spaced: list[str]  # texts that are numbers between spaces
+    empty: list[str]  # columns without a value in any row, read as texts
+    height: int | None  # of rows, where blank lines that are none come after them
 
 
 @lru_cache(maxsize=256)
 def _guessed(path: str, changed: int) -> Guess:  # noqa: ARG001  # a file that changed is another
-    """A column without a value in the first rows is taken for numbers."""
-    frame = pl.scan_csv(
-        path,
-        infer_schema_length=GUESSED_ROWS,  # None would read the whole file, whatever n_rows says
-        n_rows=GUESSED_ROWS,
+    """A column without a value in the first rows is guessed from the first values that it has."""
+    plan = pl.scan_csv(path, infer_schema=False, glob=False)
+    first = _typed(plan.head(GUESSED_ROWS).collect())
+    later = [column.name for column in first if column.dtype == pl.Null]
+    found = _first_values(path, later)
+    columns = [found.get(column.name, column) for column in first]
+    names = _header(Path(path))
+    schema: dict[str, pl.DataType] = {}
+    spaced, empty = [], []
+    for name, column in zip(names, columns, strict=True):
+        number = column.dtype == pl.String and _as_numbers(column).dtype == pl.Float64
+        schema[name] = pl.String() if column.dtype == pl.Null else column.dtype
+        spaced += [name] * number
+        empty += [name] * (column.dtype == pl.Null)
+    blank = _blank_end(Path(path))
+    height = plan.select(pl.len()).collect(engine="streaming").item() - blank if blank else None
+    return Guess(schema, dict(zip(names, first.columns, strict=True)), spaced, empty, height)
+
+
+def _first_values(path: str, names: Sequence[str]) -> dict[str, pl.Series]:
+    """So many values of each column as types are guessed from, wherever they begin."""
+    if not names:
+        return {}
+    texts = pl.scan_csv(path, infer_schema=False, null_values=MISSING, glob=False)
+    values = pl.col(names).drop_nulls().head(GUESSED_ROWS).implode()
+    found = texts.select(values).collect(engine="streaming")
+    return {name: _typed(found.select(name).explode(name))[name] for name in names}
+
+
+def _typed(texts: pl.DataFrame) -> pl.DataFrame:
+    """Texts as the types that all of them allow, Null where there is none."""
+    found = pl.read_csv(
+        texts.write_csv().encode(),
+        infer_schema_length=None,
         null_values=MISSING,
         try_parse_dates=True,
-        glob=False,
-    ).collect()
-    raw = frame.columns
-    frame.columns = _header(Path(path))
-    numbers = {
-        column.name: _as_numbers(column).dtype for column in frame if column.dtype == pl.String
-    }
-    empty = [name for name, dtype in numbers.items() if dtype == pl.Null]
-    spaced = [name for name, dtype in numbers.items() if dtype == pl.Float64]
-    schema = {**frame.schema, **dict.fromkeys(empty, pl.Float64())}
-    return Guess(schema, dict(zip(frame.columns, raw, strict=True)), spaced)
+    )
+    found.columns = texts.columns  # one pair of quotes in a name went
+    return found.cast({each.name: pl.Null for each in found if each.null_count() == found.height})
 
 
 def _first_word(path: str, unfit: re.Match[str]) -> GentleError | None:
@@ -173,7 +215,14 @@ def _first_word(path: str, unfit: re.Match[str]) -> GentleError | None:
 
 
 def _check_bytes(path: Path) -> None:
-    """Raises GentleError for a first line that is no line of text."""
+    """Raises GentleError for a file of another kind, and a first line that is no line of text."""
+    with open(path, "rb") as file:
+        first = file.read(HEAD_BYTES)
+    for start, (kind, way_out) in (
+        OTHERS | (PLAIN if path.suffix.lower() == ".csv" else {})
+    ).items():
+        if first.startswith(start):
+            raise GentleError(f"{path} begins as {kind} does, and no CSV: {way_out}")
     try:
         with _opened(path) as file:
             head = file.read(HEAD_BYTES)
@@ -181,7 +230,7 @@ def _check_bytes(path: Path) -> None:
         raise GentleError(f"{path} is packed and cut short: write or fetch it again") from None
     if head.startswith(ZSTANDARD):
         return
-    line = head.partition(b"\n")[0]
+    line = head.lstrip(b"\r\n").partition(b"\n")[0]
     if b"\0" in line or line.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise GentleError(
             f"{path} must be UTF-8, and has a NUL in its first line: save it as UTF-8"
@@ -197,10 +246,50 @@ def _check_bytes(path: Path) -> None:
 
 
 def _header(path: Path) -> list[str]:
+    """The names of the columns, in the first line that is not blank."""
     try:
-        return next(csv.reader(_lines(path)), [])
+        return next(csv.reader(_from_header(path)), [])
     except csv.Error as error:
         raise GentleError(f"{path} cannot be read as CSV: {error}") from None
+
+
+class Record(NamedTuple):
+    """A row of a file as it stands between its lines."""
+
+    row: int  # from 1; the header is 0
+    line: int  # on which it begins, from 1
+    fields: list[str]
+    quotes: int  # an odd number leaves one open
+
+
+def _records(path: Path) -> Iterator[Record]:
+    """The header and the rows; a blank line among them is one without a field."""
+    quotes = 0
+
+    def counted() -> Iterator[str]:
+        nonlocal quotes
+        for line in _from_header(path):
+            quotes += line.count('"')
+            yield line
+
+    before = sum(1 for _ in takewhile(_is_blank, _lines(path)))
+    reader = csv.reader(counted())
+    line = 0
+    for row, fields in enumerate(reader):
+        yield Record(row, before + line + 1, fields, quotes)
+        line, quotes = reader.line_num, 0
+
+
+def _open_quote(path: Path, at: Record) -> GentleError:
+    return GentleError(
+        f"{path} has a quote without its other half in row {at.row} (line {at.line}): close it, and write "
+        'a quote inside of a text twice, such as "5"" wide"'
+    )
+
+
+def _from_header(path: Path) -> Iterator[str]:
+    """The lines of a file but for blank ones at its beginning."""
+    return dropwhile(_is_blank, _lines(path))
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -213,12 +302,22 @@ def _lines(path: Path) -> Iterator[str]:
             yield from (f"{line}\n" for line in table["line"].str.strip_prefix("\ufeff"))
 
 
+def _is_blank(line: str) -> bool:
+    return not line.strip("\r\n")
+
+
 def _blank_end(path: Path) -> int:
     """How many blank lines end the file: they are no rows."""
-    blank = 0
-    for line in _lines(path):
-        blank = 0 if line.strip("\r\n") else blank + 1
-    return blank
+    with open(path, "rb") as file:
+        packed = file.read(len(ZSTANDARD)).startswith((GZIP, ZSTANDARD))
+        file.seek(-min(HEAD_BYTES, path.stat().st_size), SEEK_END)
+        tail = file.read()
+    if not packed and tail.strip(b"\r\n"):  # most files end here
+        return max(tail[len(tail.rstrip(b"\r\n")) :].count(b"\n") - 1, 0)
+    lines = pl.scan_lines(path, glob=False).select(blank=pl.col("line").str.strip_chars("\r") == "")
+    last = pl.col("blank").not_().arg_true().max()
+    ends = lines.select(last=last, height=pl.len()).collect(engine="streaming").row(0, named=True)
+    return int(ends["height"] - 1 - ends["last"])
 
 
 def _opened(path: Path) -> IO[bytes]:
@@ -231,6 +330,8 @@ def _opened(path: Path) -> IO[bytes]:
 def _first_not_utf8(path: Path) -> str:
     with _opened(path) as lines:
         for number, line in enumerate(lines, 1):
+            if number == 1 and line.startswith(ZSTANDARD):
+                break
             try:
                 line.decode()
             except UnicodeDecodeError as error:

@@ -14,13 +14,13 @@ import polars as pl
 
 from gentle.errors import GentleError, first_line, listed
 from gentle.sources.csv import Csv
-from gentle.sources.format import Format, together
+from gentle.sources.format import Format, stacked
 from gentle.sources.frames import Frame
 from gentle.sources.ipc import Ipc
 from gentle.sources.ndjson import Ndjson
 from gentle.sources.parquet import Parquet
-from gentle.sources.plan import UNREADABLE, Plan, Types
-from gentle.sources.source import Schema, joinable
+from gentle.sources.plan import BROKEN, UNREADABLE, Plan, Types
+from gentle.sources.source import Schema, described, joinable
 
 FORMATS: dict[str, Format] = {
     ending: kind for kind in (Csv(), Parquet(), Ipc(), Ndjson()) for ending in kind.endings
@@ -96,6 +96,7 @@ def read_file(place: str | Path) -> Frame | Plan:
     Raises GentleError for what is not there, is empty or cannot be read, in one sentence.
     """
     path = str(place)
+    check_place(path)
     if urlsplit(path).scheme == "file":
         path = unquote(urlsplit(path).path)
     if "://" in path:
@@ -122,24 +123,32 @@ def _stamp(path: Path) -> Stamp:
     return seen.st_size, seen.st_mtime_ns, seen.st_ino
 
 
+def check_place(uri: str) -> None:
+    """Raises GentleError for a URI that is none."""
+    try:
+        urlsplit(uri)
+    except ValueError as error:
+        raise GentleError(f"{uri.rpartition('@')[2]} is no place to read from: {error}") from None
+
+
 def _read(kind: Format, paths: Sequence[Path]) -> pl.DataFrame:
     """Whole files under each other."""
     frames = []
     for path in paths:
         try:
             frames.append(kind.read(path))
-        except pl.exceptions.PolarsError as error:
+        except BROKEN as error:
             raise _explained(kind, str(path), error) from None
     _check_alike(paths, [frame.schema for frame in frames])
     if not any(frame.height for frame in frames):
         raise GentleError(f"{paths[0]} has columns but no rows: there is nothing to fit")
-    return together([frame.lazy() for frame in frames]).collect()
+    return stacked([frame.lazy() for frame in frames]).collect()
 
 
 def _schema(kind: Format, path: Path) -> Schema:
     try:
-        return kind.plan([str(path)], {}).collect_schema()
-    except pl.exceptions.PolarsError as error:
+        return kind.schema(path)
+    except BROKEN as error:
         raise _explained(kind, str(path), error) from None
 
 
@@ -188,7 +197,10 @@ def _checked_size(path: Path, kind: Format) -> int:
         raise GentleError(f"{path} is not a file that can be read twice: copy it to one first")
     if (size := path.stat().st_size) == 0:
         raise GentleError(f"{path} is empty: not one byte stands in it")
-    kind.check(path)
+    try:
+        kind.check(path)
+    except BROKEN as error:
+        raise _explained(kind, str(path), error) from None
     return size
 
 
@@ -204,8 +216,8 @@ def _check_alike(paths: Sequence[Path], schemas: Sequence[Schema]) -> None:
         for name, dtype in schema.items():
             if not joinable(first[name], dtype):
                 raise GentleError(
-                    f"column '{name}' holds {first[name]} in {paths[0]} and {dtype} in {path}: "
-                    "one type is needed"
+                    f"column '{name}' holds {described(first[name])} in {paths[0]} and "
+                    f"{described(dtype)} in {path}: one type is needed"
                 )
 
 
@@ -213,8 +225,13 @@ def _unpacked(path: Path) -> int:
     return PACKED if path.suffix.lower() in (".gz", ".zst") else 1
 
 
-def _explained(kind: Format, path: str, error: Exception) -> GentleError:
+def _explained(kind: Format, path: str, error: BaseException) -> GentleError:
     """What could not be read, in one sentence that holds no password."""
+    if not isinstance(error, Exception):
+        return GentleError(
+            f"{path} has a column of a type that cannot be read, such as decimals of more than 38 digits "
+            "or values in runs: write it as plain numbers or text"
+        )
     if "://" in path:
         reason = re.sub(r"(?<=://)[^@/\s]*@|\?[^\s)]*", "", first_line(error))
         return GentleError(f"{_plain(path)} cannot be read: {reason}")

@@ -26,6 +26,10 @@ class Format:
         """The whole file as a frame."""
         return self.plan([str(path)], {}).collect()
 
+    def schema(self, path: Path) -> Schema:
+        """Names and types of the columns."""
+        return self.plan([str(path)], {}).collect_schema()
+
     def plan(self, paths: Sequence[str], types: Types) -> pl.LazyFrame:
         """The rows of files in order, some columns taken to be of these types."""
         raise NotImplementedError
@@ -46,7 +50,7 @@ class Format:
         raise NotImplementedError
 
 
-def together(plans: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
+def stacked(plans: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
     """The rows of several plans with the same names, whose numbers may be of different types."""
     if len(plans) == 1:
         return plans[0]

@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from gentle.errors import GentleError, first_line
-from gentle.sources.format import Format, together
+from gentle.sources.format import Format, stacked
 from gentle.sources.plan import Types
 
 
@@ -23,7 +23,7 @@ class Ndjson(Format):
         return pl.read_ndjson(path, infer_schema_length=None)
 
     def plan(self, paths: Sequence[str], types: Types) -> pl.LazyFrame:  # noqa: ARG002
-        return together(
+        return stacked(
             [pl.scan_ndjson(path, schema=_schema(path, _changed(path))) for path in paths]
         )
 

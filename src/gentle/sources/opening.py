@@ -15,19 +15,19 @@ from scipy.sparse import csc_array, csc_matrix, csr_array, csr_matrix, issparse
 from torch.utils.data import DataLoader, Dataset
 
 from gentle.batch import Labels
-from gentle.errors import GentleError, first_line, listed
+from gentle.errors import GentleError, first_line, is_number, listed
 from gentle.sources.arrays import Arrays, Numbers
 from gentle.sources.batches import Again, Batches, Once
-from gentle.sources.files import read_file
+from gentle.sources.files import check_place, read_file
 from gentle.sources.frames import Frame
 from gentle.sources.plan import Given, Plan
 from gentle.sources.source import Source
 from gentle.sources.sql import Query, is_database, query
 
 SOURCES = (Arrays, Batches, Frame, Plan, Query)
-UNREADABLE = (
+REFUSED = (
     *(TypeError, ValueError, OverflowError, NotImplementedError),
-    pl.exceptions.PolarsError,
+    *(pl.exceptions.PolarsError, pl.exceptions.PanicException),
 )
 LOADED_ROWS = 4_096  # of a dataset of torch at a time
 
@@ -43,6 +43,7 @@ def open_source(data: Any, names: Sequence[str] | None = None) -> Source:
             raise GentleError(
                 f"'{path}' is a formula, and the rows come first: gentle.fit(frame, '{path}')"
             )
+        check_place(path)
         return query(path) if is_database(path) else read_file(path)
     if isinstance(data, SOURCES):
         return data
@@ -177,7 +178,7 @@ def _labels(data: Any) -> Labels:
         texts = {isinstance(label, str) for label in labels.ravel()}
         if len(texts) > 1:
             raise GentleError("some clusters are texts and others are not: make all of them texts")
-        labels = labels.astype(str) if texts == {True} else np.array(labels.tolist())
+        labels = labels.astype(str) if texts == {True} else _array(labels.tolist())
     if labels.dtype.kind == "M":
         labels = labels.astype(np.int64)
     if labels.dtype.kind in "biu":
@@ -207,7 +208,7 @@ def _frame(data: Any) -> pl.DataFrame:
         return pl.DataFrame(data).with_columns(_declared(data))
     except ImportError:
         return pl.DataFrame({str(name): data[name].to_list() for name in data.columns})
-    except UNREADABLE as error:
+    except REFUSED as error:
         raise GentleError(
             f"a column of the frame holds what cannot be read ({first_line(error)}): give it one type"
         ) from None
@@ -240,7 +241,12 @@ def _array(data: Any) -> Numbers:
     if isinstance(data, np.ma.MaskedArray):
         return np.asarray(np.ma.filled(data.astype(np.float64), np.nan))
     if not hasattr(data, "detach"):
-        return np.asarray(data)
+        try:
+            return np.asarray(data)
+        except ValueError:
+            raise GentleError(
+                "lists in lists must be of one length each, a row or a column of numbers, and these are not"
+            ) from None
     data = data.detach().cpu()
     return np.asarray(data.float() if "bfloat16" in str(data.dtype) else data)
 
@@ -285,4 +291,21 @@ def _names(x: Numbers | csr_array, names: Sequence[str] | None) -> tuple[str, ..
 
 
 def _series(arrays: Mapping[str, Any]) -> dict[str, pl.Series]:
-    return {name: pl.Series(name, array) for name, array in arrays.items()}
+    return {
+        name: _plain(name, array) if array.dtype.kind == "O" else pl.Series(name, array)
+        for name, array in arrays.items()
+    }
+
+
+def _plain(name: str, values: Numbers) -> pl.Series:
+    """Python's own values as a column of their one type, None a missing value."""
+    own = values.tolist()
+    fractions = any(isinstance(value, float) for value in own)
+    try:
+        if fractions and all(value is None or is_number(value) for value in own):
+            return pl.Series(name, own, dtype=pl.Float64, strict=False)  # whole numbers among them
+        return pl.Series(name, own, strict=True)
+    except REFUSED as error:
+        raise GentleError(
+            f"column '{name}' holds values of several types ({first_line(error)}): give it one type"
+        ) from None

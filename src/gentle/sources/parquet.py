@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from gentle.errors import GentleError, first_line
-from gentle.sources.format import Format, together
+from gentle.sources.format import Format, stacked
 from gentle.sources.plan import Types
 
 
@@ -18,7 +18,7 @@ class Parquet(Format):
     seeks = True
 
     def plan(self, paths: Sequence[str], types: Types) -> pl.LazyFrame:  # noqa: ARG002
-        return together(
+        return stacked(
             [pl.scan_parquet(path, glob=False, hive_partitioning="=" in path) for path in paths]
         )
 

@@ -18,7 +18,8 @@ from gentle.sources.steady import Steady
 
 Types = Mapping[str, pl.DataType]
 WIDE = 128  # columns, from which arithmetic takes longer than reading
-UNREADABLE = (pl.exceptions.PolarsError, OSError)
+BROKEN = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
+UNREADABLE = (*BROKEN, OSError)
 
 
 class Reader(Protocol):
@@ -154,6 +155,7 @@ class Plan:
                         yield Chunk(numbered(at, at + piece.height), piece)
                         at += piece.height
                 self.reader.unchanged()
+                self._whole(at)
                 if (self.start, self.stop) == (0, None):
                     self.steady.count(at, self.name)
                 return
@@ -165,6 +167,14 @@ class Plan:
 
     def split(self, parts: int) -> Sequence[Plan]:
         return in_runs(self, parts)
+
+    def _whole(self, at: int) -> None:
+        """Raises GentleError where polars stopped in the middle and says nothing, as after a panic."""
+        if (self.seeks or at == self.start) and at - self.start != self.height():
+            raise GentleError(
+                f"{self.name} cannot be read beyond row {at:,}: some column has a type that polars does "
+                "not read"
+            )
 
     @cached_property
     def _height(self) -> int:

@@ -16,6 +16,20 @@ from gentle.batch import Floats, Integers, Labels
 
 Schema = Mapping[str, pl.DataType]  # column name -> type, in the order of the source
 
+WORDS: Mapping[tuple[type[pl.DataType], ...], str] = {
+    (pl.Boolean,): "truths",
+    (pl.String, pl.Categorical, pl.Enum): "text",
+    (pl.Date,): "dates",
+    (pl.Datetime,): "dates with times",
+    (pl.Time,): "times",
+    (pl.Duration,): "durations",
+    (pl.List, pl.Array, pl.Map): "lists",
+    (pl.Struct,): "structures",
+    (pl.Binary,): "bytes",
+    (pl.Object,): "values of several types",
+    (pl.Null,): "no value",
+}
+
 
 class Matrix(NamedTuple):
     """Columns that are numbers already: no names to look up, no text to encode."""
@@ -91,6 +105,13 @@ def numbered(start: int, stop: int) -> Integers:
 def joinable(one: pl.DataType, other: pl.DataType) -> bool:
     """Whether columns of these types can stand under each other: numbers do, and one without a value."""
     return one == other or pl.Null in (one, other) or (one.is_numeric() and other.is_numeric())
+
+
+def described(dtype: pl.DataType) -> str:
+    """What a column of this type holds, in words."""
+    if dtype.is_numeric():
+        return "numbers"
+    return next((words for kinds, words in WORDS.items() if isinstance(dtype, kinds)), str(dtype))
 
 
 def reads_as_number(text: str) -> bool:

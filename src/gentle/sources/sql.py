@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import import_module
 from importlib.util import find_spec
+from os.path import isfile
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -21,6 +23,11 @@ from gentle.sources.steady import Steady
 
 LITE = "sqlite:///"
 HEAD_ROWS = 1_000  # from which a database's types are seen
+LIMITS = {  # database -> how a run of rows is asked for, where that is not LIMIT
+    "mssql": "ORDER BY (SELECT NULL) OFFSET {start} ROWS FETCH NEXT {rows} ROWS ONLY",
+    "oracle": "OFFSET {start} ROWS FETCH NEXT {rows} ROWS ONLY",
+}
+_END = re.compile(r"(;\s*(--[^\n'\"]*(\n|$)\s*)*)+$")  # semicolons, and comments behind them
 ADBC = {"postgres": "postgresql"}  # scheme -> what its driver goes by, where that is another name
 LITE_TYPES = {"integer": pl.Int64(), "real": pl.Float64(), "text": pl.String(), "blob": pl.Binary()}
 
@@ -68,7 +75,7 @@ class Query:
         with self._connected() as connection:
             if isinstance(connection, sqlite3.Connection):
                 return _lite_schema(connection, self.query, self.name)
-            head = f"SELECT * FROM ({self.query}) AS rows_ LIMIT {HEAD_ROWS}"
+            head = f"{self._select('*')} {_limit(self.uri, 0, HEAD_ROWS)}"
             frames = list(_frames(connection, head, HEAD_ROWS, {}))
             return frames[0].schema if frames else {}
 
@@ -77,15 +84,17 @@ class Query:
         if self.stop is not None:
             return self.stop - self.start
         with self._connected() as connection:
-            count = f"SELECT COUNT(*) AS n FROM ({self.query}) AS rows_"
-            found = int(next(_frames(connection, count, 1, {})).item())
+            found = int(next(_frames(connection, self._select("COUNT(*) AS n"), 1, {})).item())
         return self.steady.count(found, self.name)
 
     def _part(self, listing: str) -> str:
-        select = f"SELECT {listing} FROM ({self.query}) AS rows_"
+        select = self._select(listing)
         if self.stop is None:
             return select
-        return f"{select} LIMIT {self.stop - self.start} OFFSET {self.start}"
+        return f"{select} {_limit(self.uri, self.start, self.stop - self.start)}"
+
+    def _select(self, listing: str) -> str:
+        return f"SELECT {listing} FROM ({self.query}\n) rows_"  # Oracle takes no AS here
 
     @contextmanager
     def _connected(self) -> Iterator[Any]:
@@ -97,6 +106,11 @@ class Query:
             raise
         except Exception as error:  # each driver raises classes of its own
             raise GentleError(f"{self.name} cannot be read: {first_line(error)}") from None
+
+
+def _limit(uri: str, start: int, rows: int) -> str:
+    asked = LIMITS.get(urlsplit(uri).scheme.split("+")[0], "LIMIT {rows} OFFSET {start}")
+    return asked.format(start=start, rows=rows)
 
 
 def is_database(uri: str) -> bool:
@@ -118,7 +132,9 @@ def query(uri: str, text: str | None = None) -> Query:
     """
     place, _, behind = uri.partition("#")
     name = _name(place)
-    asked = (text or behind).strip().rstrip(";")
+    if place == LITE[:-1]:
+        raise GentleError(f"{place} names no database: {LITE}data.db does")
+    asked = _END.sub("", (text or behind).strip())
     if place.startswith(LITE):
         _check_file(place)
     found = Query(place, "", name)
@@ -142,8 +158,8 @@ def query(uri: str, text: str | None = None) -> Query:
 
 
 def _check_file(uri: str) -> None:
-    path = Path(uri.removeprefix(LITE))
-    if not path.is_file():
+    path = uri.removeprefix(LITE)
+    if not isfile(path):
         raise GentleError(f"there is no file {path}: {LITE} needs the path of a database")
 
 
@@ -228,7 +244,7 @@ def _lite_schema(connection: sqlite3.Connection, text: str, where: str) -> Schem
     kinds = ", ".join(
         f"GROUP_CONCAT(DISTINCT TYPEOF({_quoted(name, connection)}))" for name in names
     )
-    found = connection.execute(f"SELECT {kinds} FROM ({text})").fetchone()
+    found = connection.execute(f"SELECT {kinds} FROM ({text}\n)").fetchone()
     schema: dict[str, pl.DataType] = {}
     for name, kind in zip(names, found, strict=True):
         own = set((kind or "null").split(",")) - {"null"}
