@@ -660,7 +660,7 @@ def _from_state(state: Mapping[str, Any]) -> Design:
     if not sound or not {*found.columns} <= {*encoder.columns}:
         raise GentleError("this is not the state of a design: its parts contradict each other")
     weights, frequencies, offset = masses
-    return Design(
+    design = Design(
         encoder,
         encoder.columns,
         encoder.target_columns,
@@ -672,6 +672,9 @@ def _from_state(state: Mapping[str, Any]) -> Design:
         missing,
         found,
     )
+    if design.state() != state:
+        raise GentleError("this is not the state of a design: its parts contradict each other")
+    return design
 
 
 def refuse_lacking(source: Source, columns: Sequence[str], design: Design) -> None:

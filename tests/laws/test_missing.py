@@ -186,7 +186,7 @@ def test_what_cannot_be_filled_says_so():
 def test_each_column_that_a_row_lacks_counts_it_however_it_is_missing():
     at = pl.int_range(pl.len())
     nulls = pl.DataFrame(
-        {"y": np.arange(9.0), "a": np.arange(9.0) ** 2, "b": np.ones(9)}
+        {"y": np.arange(9.0), "a": np.arange(9.0) ** 2, "b": np.arange(9.0) ** 3}
     ).with_columns(
         a=pl.when(at < 5).then(None).otherwise("a"), b=pl.when(at < 3).then(None).otherwise("b")
     )
