@@ -7,15 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from gentle.batch import Floats
+from gentle.batch import EXACT_COLUMNS, Floats
 from gentle.certificate import Estimate
 from gentle.choices import Choices
 from gentle.design import Design
 from gentle.driver import Progress, Stop
+from gentle.errors import GentleError
 from gentle.levels import Unseen
 from gentle.predicting import Asked, Kind, Written, predict, predict_to, refuse_level
 from gentle.statistics import Score, Tally
@@ -95,6 +96,22 @@ class Descended:
     def interrupted(self) -> bool:
         """Whether the descent was ended by Ctrl-C."""
         return self.stop == "interrupted"
+
+    @property
+    def std_errors(self) -> NoReturn:
+        """Raises GentleError: there are none."""
+        raise self._without("standard errors")
+
+    def conf_int(self, level: float = 0.95) -> NoReturn:  # noqa: ARG002
+        """Raises GentleError: there are none."""
+        raise self._without("confidence intervals")
+
+    def _without(self, what: str) -> GentleError:
+        return GentleError(
+            f"a descent alone, as this of {len(self.names):,} coefficients, has no {what}, which need the "
+            f"exact answer: its certificate estimates how far the coefficients are from the minimiser, and "
+            f"a fit of up to {EXACT_COLUMNS:,} columns has both"
+        )
 
     def predict(
         self, data: Any, *, offset: Any = None, append: bool = False, unseen: Unseen = "error"

@@ -661,7 +661,7 @@ def _from_state(state: Mapping[str, Any]) -> Design:
     if not sound or not {*found.columns} <= {*encoder.columns}:
         raise GentleError("this is not the state of a design: its parts contradict each other")
     weights, frequencies, offset = masses
-    return Design(
+    design = Design(
         encoder,
         encoder.columns,
         encoder.target_columns,
@@ -673,6 +673,9 @@ def _from_state(state: Mapping[str, Any]) -> Design:
         missing,
         found,
     )
+    if design.state() != state:
+        raise GentleError("this is not the state of a design: its parts contradict each other")
+    return design
 
 
 def refuse_lacking(source: Source, columns: Sequence[str], design: Design) -> None:

@@ -46,7 +46,8 @@ def first_line(error: BaseException) -> str:
 def near(name: str, known: Iterable[str]) -> str:
     """The way out for a name that does not exist: its nearest neighbours, or all there are."""
     names = list(known)
-    close = get_close_matches(name, names, n=3, cutoff=0.6)
+    alike = [other for other in names if str(other).lower() == name.lower()]
+    close = alike or get_close_matches(name, names, n=3, cutoff=0.6)
     if close:
         return f"did you mean {listed(close, 'or')}?"
     return f"there are {listed(names)}" if names else "there are none"

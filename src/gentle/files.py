@@ -16,7 +16,8 @@ from gentle.errors import GentleError
 def written(path: Path) -> Iterator[Path]:
     """A path to write to, which becomes `path` if all goes well and vanishes if not.
 
-    What was there before stays until then. A link is followed.
+    What was there before stays until then, and leaves its mode; a new file has that of the umask.
+    A link is followed.
 
     Raises GentleError where nothing can be written there, or the disk is full.
     """
@@ -24,9 +25,12 @@ def written(path: Path) -> Iterator[Path]:
     whole = Path(os.path.realpath(path))
     beside = whole.with_name(f".{whole.name}.{os.getpid()}.part")
     try:
+        beside.touch()  # with the mode of a new file, whatever those who write make of it
+        mode = (whole if whole.exists() else beside).stat().st_mode & 0o7777
         yield beside
         with open(beside, "rb+") as file:
             os.fsync(file.fileno())  # or the name may be on the disk before what it names
+        beside.chmod(mode)
         os.replace(beside, whole)
     except OSError as error:
         raise GentleError(f"{path} cannot be written: {error.strerror or error}") from None

@@ -111,7 +111,7 @@ class _Means:
         there = mass[:, None] * ~gone
         n = there.sum(axis=0)
         count = self.count + n
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             mean = np.where(n > 0, np.einsum("ij,ij->j", there, np.where(gone, 0, x)) / n, 0.0)
             share = np.where(count > 0, n / count, 0.0)
         return _Means(count, self.mean + (mean - self.mean) * share, self.gone + gone.sum(axis=0))
@@ -156,10 +156,18 @@ def learn(
     means = _Means(zeros, zeros, zeros)
     for chunk in source.scan(needed, rows_per_batch(len(needed))):
         means = means.add(*_seen(chunk, source.name, tracked, plain, needed, masses))
+    if not (means.count + means.gone).any():
+        return Filling()  # no row is used at all, which the fit says with its reason
     if empty := [name for name, n in zip(plain, means.count, strict=False) if not n]:
         raise GentleError(
             f"column {listed(empty)} of {source.name} has no value in any row that is used: leave it out"
         )
+    for name, mean in zip(plain, means.mean, strict=False):
+        if not np.isfinite(mean):
+            raise GentleError(
+                f"column '{name}' of {source.name} has values whose sum is beyond float64, and so no mean "
+                "to stand for missing ones: give it in another unit"
+            )
     lacks = [name for name, gone in zip(tracked, means.gone, strict=True) if gone]
     fills = dict(zip(plain, map(float, means.mean), strict=False))
     if missing == "mean":
@@ -198,4 +206,5 @@ def _seen(
         if of is not None:
             sieve.positive(of, columns[of])
             mass = columns[of] if role == "frequencies" else mass
+    sieve.finite(tracked, np.where(gone, 0.0, x))
     return x[sieve.keep], gone[sieve.keep], mass[sieve.keep]

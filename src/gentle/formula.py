@@ -287,8 +287,17 @@ class _Reading(ast.NodeVisitor):
                 self.visit(argument)
 
     def _levels_of(self, node: ast.Call) -> None:
-        if any(keyword.arg == "levels" for keyword in node.keywords) or len(node.args) > 2:
+        if any(it.arg == "levels" for it in node.keywords) or not 1 <= len(node.args) <= 2:
             raise self._refusal("levels are those of the data: C takes a column and a contrast")
+        named = [it.value for it in node.keywords if it.arg == "contrasts"]
+        for contrast in (*node.args[1:], *named):
+            matrix = isinstance(contrast, ast.List | ast.Tuple)
+            if not (matrix or ast.unparse(contrast) == "None" or self._is_contrast(contrast)):
+                raise self._refusal(
+                    f"{ast.unparse(contrast)} is no contrast, which may be "
+                    f"{listed((f'contr.{name}' for name in CONTRASTS), 'or')}, and with another reference "
+                    "contr.treatment('level')"
+                )
         if isinstance(node.args[0], ast.Name):
             self.coded.add(self._quoted.get(node.args[0].id, node.args[0].id))
 

@@ -29,6 +29,7 @@ from gentle.levels import MOST_LEVELS
 KEPT_VALUES = 2**21  # of a column in memory at a time: 16 MiB
 DIGIT = 16  # bits of a number that a pass over the rows tells about its order
 SPLINES = ("bs", "cc", "cr", "cs")
+ROUNDING = 4 * np.finfo(np.float64).eps  # of a mean: a spread below that is none
 PROBE = 1_000  # distinct values, enough for any number of knots
 
 Array = npt.NDArray[Any]
@@ -204,6 +205,8 @@ def _scale(name: str, options: Mapping[str, Any]) -> Recipe:
         about = seen.mean - (0.0 if centre is None else np.asarray(centre))
         squares = seen.square + seen.count * about**2
         spread = np.sqrt(squares / (seen.count - ddof)) if spread else None
+        if spread is not None and np.any(spread <= ROUNDING * np.abs(seen.mean)):
+            raise ValueError("a column is constant, so there is no spread to divide it by")
     return {"ddof": ddof, "center": centre, "scale": spread}
 
 
@@ -219,6 +222,10 @@ def _poly(name: str, options: Mapping[str, Any]) -> Recipe:  # noqa: ARG001
 
         seen = yield Mean(weights)
         square, first = map(float, seen.sum)
+        if square <= norms2[0] * (ROUNDING * alpha[0]) ** 2 and k == 1:
+            raise ValueError("the column is constant, so it has no powers beside the constant")
+        if not square:
+            raise ValueError(f"the column has only {k} distinct values, too few for this degree")
         if k < options["degree"]:
             alpha[k] = alpha[0] + first / square
         norms2[k] = square
@@ -556,8 +563,12 @@ def learn_states(
             for factor in waiting:
                 settled(factor, table)
             end_batch()
-        for learner in list(learners.values()):
-            learner.end_pass()
+        names = {id(state): name for name, state in transforms.items()}
+        for key, learner in list(learners.items()):
+            try:
+                learner.end_pass()
+            except ValueError as error:
+                raise ValueError(f"{names[key]}: {error}" if key in names else error) from None
     return transforms, categories
 
 

@@ -130,5 +130,6 @@ def unseen_level(
     way = near(value, levels) if len(levels) <= MOST_COMPARED else f"it saw {len(levels):,} others"
     return GentleError(
         f"column '{name}' of {where} has '{value}' in row {chunk.rows[at] + 1:,}, "
-        f"a level that the fit did not see: {way}"
+        f"a level that the fit did not see: {way}; to predict it all the same, take unseen='reference' "
+        "or 'missing' (--unseen)"
     )

@@ -137,8 +137,10 @@ def load(path: str | os.PathLike[str]) -> Model:
         return _loaded(path)
     except OSError as error:
         raise GentleError(f"{path} cannot be read: {error.strerror or error}") from None
-    except SafetensorError as error:
-        raise GentleError(f"{path} is no model file, or half of one: {error}") from None
+    except SafetensorError:
+        raise GentleError(
+            f"{path} is no model file, or half of one: give a file that fit.save wrote, or fetch it again"
+        ) from None
     except (GentleError, UnicodeError) as error:
         raise GentleError(f"{path} holds no model that can be used: {error}") from None
 
@@ -375,6 +377,10 @@ def _refuse_inconsistent(model: Fit | Descended | OnePass) -> None:
         raise _wrong("names", "those of its design")
     if model.target not in design.targets:
         raise _wrong("target", "one of its design")
+    tally = model.tally
+    counts = (tally.n_weightless, *tally.missing.values(), *tally.filled.values())
+    if min(counts) < 0 or not 0 <= tally.n_used <= tally.n_read:
+        raise _wrong("tally", "counts of rows")
     if isinstance(model, Fit):
         _refuse_inconsistent_fit(model)
 

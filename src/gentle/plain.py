@@ -156,7 +156,8 @@ def from_state(state: Mapping[str, Any]) -> Plain:
         intercept = state["intercept"]
     except (AttributeError, LookupError, TypeError, ValueError):
         raise GentleError("this is not the state of columns: it is damaged") from None
-    if not (isinstance(intercept, bool) and targets and levels.keys() <= set(features)):
+    twice = any(len(set(of)) < len(of) for of in (targets, features, *levels.values()))
+    if twice or not (isinstance(intercept, bool) and targets and levels.keys() <= set(features)):
         raise GentleError("this is not the state of columns: its parts contradict each other")
     return Plain(targets, features, levels, intercept)
 

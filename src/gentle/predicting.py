@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 import numpy as np
 
 from gentle.batch import Floats, rows_per_batch
-from gentle.design import Design, Features
+from gentle.design import Design, Features, refuse_lacking
 from gentle.errors import GentleError, GentleWarning, listed
 from gentle.levels import Unseen, check_unseen
 from gentle.sinks import (
@@ -24,7 +24,7 @@ from gentle.sinks import (
     stacked,
     write_file,
 )
-from gentle.sources import Chunk, Schema
+from gentle.sources import Chunk, Plan, Schema
 
 if TYPE_CHECKING:
     import polars as pl
@@ -162,6 +162,9 @@ class _Answers:
         self._source = model.design.opened(data, offset)
         self.heads = _heads(model, asked)
         if asked.append:
+            if isinstance(self._source, Plan):
+                self._source = self._source.settled()
+                refuse_lacking(self._source, model.design.explaining, model.design)
             refuse_clash(list(self._source.schema()), self.heads, self._source.name)
         self._n_rows = self._n_missing = self._n_unseen = 0
 
@@ -185,9 +188,10 @@ class _Answers:
 
     def frames(self) -> Iterator[pl.DataFrame]:
         """Predictions as columns, after those of the rows where these are to stay."""
+        own = self._source.schema()
         for chunk, numbers in self:
             added = as_columns(self.heads, numbers.reshape(len(numbers), len(self.heads)))
-            yield appended(chunk, added) if self._asked.append else added
+            yield appended(chunk, added, own) if self._asked.append else added
 
     @property
     def schema(self) -> Schema:

@@ -37,6 +37,15 @@ def _whole(column: pl.Series, *, nan: bool) -> bool:
         return bool(np.isfinite(column.to_numpy().sum()))
 
 
+def _way_out(name: str) -> str:
+    """What to do about an infinity in a column, or in what a function of a formula makes of one."""
+    if (function := name.partition("(")[0]) != name and name.endswith(")"):
+        return (
+            f"{function}() has no finite value there, so leave the row out or take another function"
+        )
+    return "leave the row out or give it a number"
+
+
 class Sieve:
     """Which rows of a chunk go on, why the others do not, and what is an error."""
 
@@ -76,14 +85,15 @@ class Sieve:
         if isinstance(values, csr_array):
             bad = np.unique(values.indices[~np.isfinite(values.data)])
             names, values = [names[at] for at in bad], values[:, bad].toarray()
+        keep = self.keep.copy()  # a row that lacks several columns counts for each
         for name, column in zip(names, values.T, strict=True):
-            infinite = np.isinf(column) & self.keep
+            infinite = np.isinf(column) & keep
             if infinite.any():
                 raise GentleError(
                     f"column '{name}' of {self._where} is infinite in row {self._first(infinite)}: "
-                    "leave the row out or give it a number"
+                    f"{_way_out(name)}"
                 )
-            gone = np.isnan(column) & self.keep
+            gone = np.isnan(column) & keep
             if gone.any():
                 self._leave_out(name, gone)
 

@@ -98,13 +98,19 @@ def chosen(chunk: Chunk, columns: Sequence[str]) -> Chunk:
     return chunk._replace(table=chunk.table.select(columns))
 
 
-def appended(chunk: Chunk, columns: pl.DataFrame) -> pl.DataFrame:
-    """The columns of a chunk with others after them.
+def appended(chunk: Chunk, columns: pl.DataFrame, schema: Schema) -> pl.DataFrame:
+    """The columns of a chunk, which are to be of these types, with others after them.
 
-    Raises GentleError for one of an array, whose columns have no names.
+    Raises GentleError for one of an array, whose columns have no names, and for other types.
     """
     if isinstance(chunk.table, Matrix):
         raise GentleError("append keeps the columns of a frame or a file, and this is an array")
+    for name, dtype in chunk.table.schema.items():
+        if dtype != schema[name]:
+            raise GentleError(
+                f"append keeps the columns as they are, and '{name}' holds {schema[name]} in the first "
+                f"rows and {dtype} later: give it one type"
+            )
     return chunk.table.hstack(columns)
 
 

@@ -422,8 +422,9 @@ def one_pass_to_polars(one: OnePass, level: float = 0.95) -> pl.DataFrame:
 
 def descended_summary(one: Descended) -> RenderableType:
     """The coefficients of a descent alone whose columns move the prediction most, and how it ended."""
-    shown = np.argsort(-one.reach)[:MOST_SHOWN]
-    names = tuple(one.names[at] for at in sorted(shown))
+    first = int(one.design.intercept)
+    shown = first + np.argsort(-one.reach[first:])[: MOST_SHOWN - first]
+    names = tuple(one.names[at] for at in (*range(first), *sorted(shown)))
     numbers: list[Column] = [("coefficient", [number(one.coef[name]) for name in names])]
     ridge = f" with a ridge of l2 = {one.choices.l2:g}" if one.choices.l2 else ""
     left = len(one.names) - len(names)

@@ -328,6 +328,8 @@ def from_state(state: Mapping[str, Any]) -> Wilkinson:
             name for name, kind in kinds.items() if kind == "text"
         }:
             raise ValueError("its columns are not those of its formula")
+        if any(len(set(of)) < len(of) for of in levels.values()):
+            raise ValueError("a level is named twice")
         nothing = _no_rows(parsed, schema, levels)
         transforms, categories = _read(state["transforms"]), _read(state["categories"])
         found = _assembled(parsed, kinds, levels, transforms, categories, nothing)

@@ -426,6 +426,32 @@ def test_values_that_a_function_cannot_take_are_missing_and_counted():
     assert found.tally.missing == {"log(b)": negative}
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "y ~ log(zero)",
+            r"'log\(zero\)' .* row 1: log\(\) has no finite value .* another function",
+        ),
+        ("log(zero) ~ a", r"log\(\) has no finite value"),
+        ("y ~ C(g, Treatment)", r"Treatment is no contrast.* 'contr.treatment'"),
+        ("y ~ C(g, Treatment('south'))", "is no contrast"),
+        ("y ~ C(g, contrasts=Sum)", r"Sum is no contrast.* 'contr.sum'"),
+        ("y ~ C(g, 'sum')", "is no contrast"),
+        ("y ~ C()", "C takes a column"),
+    ],
+)
+def test_a_function_that_cannot_be_is_refused_with_the_way_out(text, words):
+    with pytest.raises(GentleError, match=words):
+        gentle.fit(frame().with_columns(zero=pl.lit(0.0)), text)
+
+
+def test_a_choice_in_other_letters_is_suggested():
+    for choice, wanted in (({"errors": "hc1"}, "HC1"), ({"solver": "SGD"}, "sgd")):
+        with pytest.raises(GentleError, match=f"did you mean '{wanted}'"):
+            gentle.fit(frame(), "y ~ a", **choice)
+
+
 def test_a_near_name_is_suggested():
     with pytest.raises(GentleError, match="did you mean 'two words'"):
         gentle.fit(frame(), "y ~ `two word`")

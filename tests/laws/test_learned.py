@@ -160,14 +160,18 @@ def test_values_that_a_function_cannot_take_teach_nothing():
         ("bs(a, lower_bound=1, df=5)", "bounds"),
         ("cr(a)", "df"),
         ("cr(zero, df=4)", "knots"),
-        ("poly(zero, 2)", "division"),
+        ("poly(zero, 2)", r"poly\(zero, 2\): the column is constant"),
+        ("poly(tenth, 1)", r"poly\(tenth, 1\): the column is constant"),
+        ("scale(tenth)", r"scale\(tenth\): a column is constant"),
         ("C(poly(a, 2))", "one column"),
         ("bs(poly(a, 2))", "one column"),
     ],
 )
 def test_what_cannot_be_learned_is_refused_in_one_sentence(term, reason):
     with pytest.raises(GentleError, match=reason) as refused:
-        learn_design(Pieces(frame().with_columns(zero=pl.lit(0.0))), f"y ~ {term}")
+        learn_design(
+            Pieces(frame().with_columns(zero=pl.lit(0.0), tenth=pl.lit(0.1))), f"y ~ {term}"
+        )
     assert "\n" not in str(refused.value)
 
 

@@ -183,6 +183,35 @@ def test_what_cannot_be_filled_says_so():
         gentle.fit(frame(), "y ~ a", missing="median")
 
 
+def test_each_column_that_a_row_lacks_counts_it_however_it_is_missing():
+    at = pl.int_range(pl.len())
+    nulls = pl.DataFrame(
+        {"y": np.arange(9.0), "a": np.arange(9.0) ** 2, "b": np.arange(9.0) ** 3}
+    ).with_columns(
+        a=pl.when(at < 5).then(None).otherwise("a"), b=pl.when(at < 3).then(None).otherwise("b")
+    )
+    nans = nulls.with_columns(pl.col("a", "b").fill_null(float("nan")))
+    pair = (nans.select("a", "b").to_numpy(), nans["y"].to_numpy())
+    for data, choice in ((nulls, "y"), (nans, "y"), (pair, None)):
+        found = gentle.fit(data, target=choice, names=None if choice else ["a", "b"])
+        assert dict(found.tally.missing) == {"a": 5, "b": 3}
+        assert found.n_rows == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"c": [None, *[1.5e308] * (N - 1)]}, "'c' of the frame has values whose sum is beyond"),
+        ({"c": [None, *[float("inf")] * (N - 1)]}, "'c' of the frame is infinite in row 2"),
+        ({"g": pl.Series([None] * N, dtype=pl.String)}, "no row .* left to fit.* missing 'g'"),
+    ],
+)
+def test_what_has_no_mean_is_refused_with_its_reason(change, words):
+    table = frame().with_columns(y=pl.lit(1.0), **{k: pl.Series(v) for k, v in change.items()})
+    with pytest.raises(GentleError, match=words):
+        gentle.fit(table, target="y", missing="mean")
+
+
 @pytest.mark.parametrize("missing", ["mean", "indicator"])
 def test_without_a_missing_value_nothing_changes(missing):
     table = frame().drop_nulls().filter(pl.col("b").is_not_nan())

@@ -294,7 +294,7 @@ def test_what_is_no_file_is_refused(tmp_path):
     refused(tmp_path / "none.gentle", "none.gentle", "not there")
     refused(tmp_path, "directory")
     (tmp_path / "empty").write_bytes(b"")
-    refused(tmp_path / "empty", "no model file")
+    refused(tmp_path / "empty", "give a file that fit.save wrote")
     (tmp_path / "text").write_text("y,x\n1,2\n" * 100)
     refused(tmp_path / "text", "no model file")
     save_file({"a": np.zeros(3)}, tmp_path / "other.safetensors")
@@ -360,6 +360,28 @@ def test_each_part_must_fit_the_others(name, fitted, tmp_path):
         if values.dtype == np.float64:
             rewritten(path, document, {**tensors, tensor: np.full_like(values, np.nan)})
             refused(path, "must be")
+
+
+@pytest.mark.parametrize(
+    ("name", "forge"),
+    [
+        ("levels", lambda it: it["design"]["encoder"]["levels"]["cut"].append("fair")),
+        ("interactions", lambda it: it["design"]["encoder"]["levels"]["cut"].append("fair")),
+        ("levels", lambda it: it["design"].update(more=1)),
+        ("levels", lambda it: it["design"]["encoder"].update(more=1)),
+        ("interactions", lambda it: it["design"]["encoder"].update(more=1)),
+        ("classical", lambda it: it["design"]["filling"].update(more=1)),
+        ("classical", lambda it: it["tally"].update(n_used=-5)),
+        ("classical", lambda it: it["tally"].update(n_used=10**6)),
+        ("classical", lambda it: it["tally"].update(missing={"a": -3})),
+    ],
+)
+def test_a_forged_state_that_contradicts_itself_is_refused(name, forge, fitted, tmp_path):
+    path = saved(fitted(name), tmp_path)
+    document, tensors = opened(path)
+    forge(document["model"])
+    rewritten(path, document, tensors)
+    refused(path, "no model that can be used")
 
 
 def test_tensors_of_other_types_are_refused(fitted, tmp_path):

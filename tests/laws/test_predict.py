@@ -13,6 +13,7 @@ from polars.testing import assert_frame_equal
 
 import gentle
 from gentle.predicting import COLUMNS
+from gentle.sources import files
 
 N = 90
 ENDINGS = ("csv", "parquet", "arrow", "ipc", "feather", "ndjson", "jsonl")
@@ -179,7 +180,7 @@ def strange(rows):
 def test_a_level_that_was_not_seen_is_refused_or_answered_as_asked_and_warned_of(
     fit, rows, strange, tmp_path
 ):
-    with pytest.raises(gentle.GentleError, match=r"'nowhere' in row 2.*did not see"):
+    with pytest.raises(gentle.GentleError, match=r"'nowhere' in row 2.*did not see.*--unseen"):
         fit.predict(strange)
     reference = rows.with_columns(
         g=pl.when(pl.int_range(N).is_in(UNSEEN)).then(pl.lit("größe")).otherwise("g")
@@ -225,6 +226,55 @@ def test_from_file_to_file(of, into, fit, rows, wanted, tmp_path):
     fit.predict_to(source, out, interval=0.9, kind="new", append=True)
     assert_frame_equal(read(out).select(COLUMNS), wanted)
     assert_frame_equal(read(out).select("id", "g", "whole"), rows.select("id", "g", "whole"))
+
+
+@pytest.mark.parametrize("into", ["csv", "parquet"])
+@pytest.mark.parametrize("late", ["0.5", "A17"])
+def test_types_that_change_late_in_a_file_are_known_before(late, into, tmp_path, monkeypatch):
+    """A file that is not read whole is guessed from its first 10,000 rows."""
+    n = 30_000
+    x = np.random.default_rng(0).normal(size=n)
+    fit = gentle.fit((x[:, None], x + 1), names=["x"])
+    ids = [*map(str, range(n - 1)), late]
+    pl.DataFrame({"id": ids, "x": x}).write_csv(tmp_path / "new.csv")
+    for size, name in ((files.SMALL, "small"), (0, "large")):
+        monkeypatch.setattr(files, "SMALL", size)
+        fit.predict_to(tmp_path / "new.csv", tmp_path / f"{name}.{into}", append=True)
+    if into == "csv":
+        assert (tmp_path / "large.csv").read_text() == (tmp_path / "small.csv").read_text()
+    else:
+        assert_frame_equal(read(tmp_path / "large.parquet"), read(tmp_path / "small.parquet"))
+    pl.DataFrame({"x": ids}).write_csv(tmp_path / "text.csv")
+    if late == "A17":
+        with pytest.raises(
+            gentle.GentleError, match=r"'x' of text\.csv must be numbers.* row 30,000"
+        ):
+            fit.predict_to(tmp_path / "text.csv", tmp_path / "out.csv", append=True)
+
+
+def test_batches_of_other_types_are_refused_where_they_are_to_stay(tmp_path):
+    fit = gentle.fit((np.arange(9.0)[:, None], np.arange(9.0)), names=["x"])
+    pieces = [pl.DataFrame({"x": [1.0] * 20_000, "id": kind}) for kind in (1, 0.5)]
+    with pytest.raises(gentle.GentleError, match=r"'id' holds Int.* Float64 later: give it one"):
+        fit.predict_to(pieces, tmp_path / "out.csv", append=True)
+
+
+def test_a_file_that_is_replaced_keeps_its_mode(fit, rows, tmp_path):
+    old, new = tmp_path / "old.csv", tmp_path / "new.csv"
+    old.touch()
+    for mode in (0o640, 0o600, 0o444):
+        old.chmod(mode)
+        fit.predict_to(rows, old)
+        assert old.stat().st_mode & 0o777 == mode
+        fit.save(old)
+        assert old.stat().st_mode & 0o777 == mode
+    before = os.umask(0o027)
+    try:
+        fit.predict_to(rows, new)
+        fit.save(tmp_path / "a.gentle")
+    finally:
+        os.umask(before)
+    assert [it.stat().st_mode & 0o777 for it in (new, tmp_path / "a.gentle")] == [0o640, 0o640]
 
 
 def test_a_file_may_become_itself_with_predictions(fit, rows, tmp_path):

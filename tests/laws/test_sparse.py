@@ -215,6 +215,7 @@ def test_a_descent_alone_shows_its_largest_coefficients(wide):
     found = gentle.fit(wide, tol=0.1, test=0.1)
     shown = found.summary()
     assert "by descent alone" in shown
+    assert "\nIntercept " in shown
     assert "held out" in shown
     assert f"and {WIDE + 1 - 20:,} whose columns move it less" in shown
     assert max(map(len, shown.splitlines())) <= 80
@@ -222,6 +223,10 @@ def test_a_descent_alone_shows_its_largest_coefficients(wide):
     assert found.plot.descent().axes
     with pytest.raises(GentleError, match="no standard errors to draw"):
         found.plot.coefficients()
+    with pytest.raises(GentleError, match=r"no standard errors, which need .* up to 4,096 columns"):
+        _ = found.std_errors
+    with pytest.raises(GentleError, match=r"no confidence intervals, which need"):
+        found.conf_int(0.9)
 
 
 def test_a_descent_alone_is_kept_in_a_pickle_and_is_a_start(wide):

@@ -54,7 +54,7 @@ def predict(
         ),
     ] = None,
     append: Annotated[
-        bool, typer.Option("--append", help="Keep the columns of the file, before the new ones.")
+        bool, typer.Option("--append", help="Keep the columns of the file, as they were read.")
     ] = False,
     unseen: Annotated[
         WhenUnseen,

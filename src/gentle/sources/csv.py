@@ -36,7 +36,7 @@ PLAIN = {  # the same, of a file whose name says nothing of packing
 }
 HEAD_BYTES = 2**16  # of a file, in which its first line ends
 _UNFIT = re.compile(
-    r"could not parse `(?P<text>.*)` as dtype `(?P<type>\w+)` at column '(?P<name>.*)' \(column"
+    r"could not parse `(?P<text>.*)` as dtype `(?P<type>[^`]+)` at column '(?P<name>.*)' \(column"
     r"|conversion from `str` to `(?P<to>\w+)` failed in column '(?P<cast>.*)' for",
     re.DOTALL,
 )
@@ -110,6 +110,22 @@ class Csv(Format):
         if not found or found["name"] not in schema or found["type"][0] not in "iu":
             return {}
         return {found["name"]: pl.Float64()} if reads_as_number(found["text"]) else {}
+
+    def settled(self, paths: Sequence[str]) -> Types:
+        schema = self.plan(paths, {}).collect_schema()
+        guessed = [name for name, dtype in schema.items() if dtype != pl.String]
+        types: dict[str, pl.DataType] = {}
+        while True:
+            try:
+                for _ in self.plan(paths, types).select(guessed).collect_batches():
+                    pass
+                return types
+            except pl.exceptions.PolarsError as error:
+                found = _UNFIT.search(str(error))
+                name = str(found["name"]) if found else ""
+                if name not in schema or types.get(name) == pl.String:
+                    raise
+                types |= self.wider(error, schema) or {name: pl.String()}
 
     def explain(self, path: str, error: Exception) -> GentleError:
         if "://" in path:

@@ -56,6 +56,9 @@ class Files:
     def wider(self, error: Exception, schema: Schema) -> Types:
         return self.kind.wider(error, schema)
 
+    def settled(self) -> Types:
+        return self.kind.settled(self.paths)
+
     def check(self, table: pl.DataFrame) -> None:
         if any(name in table.columns and table[name].null_count() for name in self.beside):
             for path in self.paths:

@@ -45,6 +45,10 @@ class Format:
         """The types with which the rows may be read after this error; none where that is no help."""
         return {}
 
+    def settled(self, paths: Sequence[str]) -> Types:  # noqa: ARG002
+        """Types of columns that hold for all rows, where `plan` guesses them from the first ones."""
+        return {}
+
     def explain(self, path: str, error: Exception) -> GentleError:
         """What polars could not read, in one sentence."""
         raise NotImplementedError

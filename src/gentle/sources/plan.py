@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from threading import Lock
 from typing import Any, ClassVar, Protocol
@@ -38,6 +38,9 @@ class Reader(Protocol):
 
     def wider(self, error: Exception, schema: Schema) -> Types:
         """The types with which the rows may be read after this error; none where that is no help."""
+
+    def settled(self) -> Types:
+        """The types of columns that hold for all rows, where they were guessed from the first ones."""
 
     def check(self, table: pl.DataFrame) -> None:
         """Raises GentleError for rows that polars has mended in silence."""
@@ -93,6 +96,9 @@ class Given:
         return self.table
 
     def wider(self, error: Exception, schema: Schema) -> Types:  # noqa: ARG002
+        return {}
+
+    def settled(self) -> Types:
         return {}
 
     def check(self, table: pl.DataFrame) -> None:
@@ -164,6 +170,13 @@ class Plan:
                 if not (wider := self.reader.wider(error, self.schema())):
                     raise self.reader.explain(error) from None
                 self.types.update(wider)
+
+    def settled(self) -> Plan:
+        """The same rows with types that hold for all of them, for which they may be read once more."""
+        try:
+            return replace(self, types={**self.types, **self.reader.settled()}, known={})
+        except UNREADABLE as error:
+            raise self.reader.explain(error) from None
 
     def split(self, parts: int) -> Sequence[Plan]:
         return in_runs(self, parts)
