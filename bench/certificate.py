@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -25,10 +25,10 @@ from gentle.batch import Floats, Integers
 from gentle.certificate import certify
 from gentle.choices import Choices
 from gentle.design import Rows, learn_design
-from gentle.engines import fold
 from gentle.exact import Exact, solve
 from gentle.fitting import fit_rows, from_sums
 from gentle.given import open_rows
+from gentle.passes import fold
 from gentle.statistics import Moments
 
 Numbers = npt.NDArray[Any]  # float32 or float64
@@ -63,7 +63,7 @@ class Problem:
         yield "polished", polished
         yield "triangle", solve(polished.problem)
         fit = fit_rows(rows, Choices(l2=self.l2))[0]
-        merged = fold(Moments(), rows, parts=min(3, len(self.y)))
+        merged = fold(Moments(), replace(rows, parts=min(3, len(self.y))))
         yield "moments", from_sums(fit, merged, fit.tally).answer
 
     def minimiser(self, columns: Integers) -> list[Fraction]:

@@ -17,9 +17,9 @@ import numpy as np
 from gentle.answering import least_squares
 from gentle.choices import Choices
 from gentle.design import Rows, learn_design
-from gentle.engines import fold
 from gentle.errors import GentleError
 from gentle.losses import Squared
+from gentle.passes import fold
 from gentle.penalties import Ridge
 from gentle.problem import Streamed
 from gentle.solvers import GD, Momentum, Nesterov, Newton, Solver, State

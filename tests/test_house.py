@@ -14,7 +14,7 @@ SOURCE = Path(gentle.__file__).parent
 
 # Each floor may import from itself and from those before it.
 FLOORS = {
-    "ground": ("errors", "_version", "files", "layout"),
+    "ground": ("errors", "_version", "files", "layout", "engines"),
     "rows": (
         *(
             "sparse",
@@ -27,10 +27,19 @@ FLOORS = {
             "filling",
             "plain",
         ),
-        *("formula", "restrictions", "learning", "wilkinson", "design", "given", "sinks"),
+        *(
+            "formula",
+            "restrictions",
+            "learning",
+            "wilkinson",
+            "design",
+            "given",
+            "sinks",
+            "spreading",
+        ),
     ),
     "model": ("losses", "penalties", "coordinates", "fitted"),
-    "pass": ("statistics", "meat", "refinement", "engines", "shuffling", "widening"),
+    "pass": ("statistics", "meat", "refinement", "passes", "shuffling", "widening"),
     "solve": (
         *("sketch", "problem", "exact", "solvers", "averaging", "certificate", "driver"),
         *("approach", "verdict"),
@@ -65,7 +74,15 @@ RESULTS = {
     "descended": ("Descended",),
     "contesting": ("Contest",),
 }
-OPTIONAL = {"sqlalchemy": {"sources"}}  # loaded where it is used, and asked for in a sentence
+OPTIONAL = {
+    "sqlalchemy": {"sources"},
+    "distributed": {"engines", "sources"},
+    "dask": {"engines", "sources"},
+    "ray": {"engines"},
+    "pyspark": {"engines"},
+    "py4j": {"engines"},
+    "pyarrow": {"engines"},
+}  # loaded where it is used, and asked for in a sentence
 WITHOUT_TORCH = ("result", "tables", "cli", "inference", "verdict", "errors", "files", "story")
 HEAVY = ("torch", "polars", "sklearn", "matplotlib", "pandas", "formulaic", "scipy", "PIL")
 

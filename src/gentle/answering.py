@@ -15,9 +15,9 @@ from gentle.certificate import certify
 from gentle.choices import Choices
 from gentle.coordinates import Coordinates
 from gentle.design import Design, Held, Rows
-from gentle.engines import Divisible, fold
 from gentle.errors import GentleError, RankWarning, listed
 from gentle.exact import Exact, Placing, dropping, least_norm, polish, solve
+from gentle.passes import Divisible, fold
 from gentle.problem import Dependent, Quadratic, distinctness, reduce
 from gentle.sketch import DISTINCT
 from gentle.statistics import EPSILON, LARGEST, Moments, Opening, Sample, Tally, Triangle
@@ -175,6 +175,7 @@ class _Counted:
 
     def __init__(self, rows: Divisible) -> None:
         self.rows, self.passes = rows, 0
+        self.engine, self.parts = rows.engine, rows.parts
 
     def split(self, parts: int) -> Sequence[Any]:
         self.passes += 1

@@ -13,9 +13,9 @@ from gentle.batch import Floats
 from gentle.certificate import Certificate, Estimate, Estimator, certify
 from gentle.coordinates import Coordinates
 from gentle.driver import Limits, Outcome, Stop, Watch, drive
-from gentle.engines import Divisible, fold
 from gentle.exact import Exact
 from gentle.losses import Squared
+from gentle.passes import Divisible, fold
 from gentle.penalties import Ridge
 from gentle.problem import Streamed
 from gentle.shuffling import Walkable

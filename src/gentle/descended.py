@@ -114,7 +114,13 @@ class Descended:
         )
 
     def predict(
-        self, data: Any, *, offset: Any = None, append: bool = False, unseen: Unseen = "error"
+        self,
+        data: Any,
+        *,
+        offset: Any = None,
+        append: bool = False,
+        unseen: Unseen = "error",
+        engine: Any = "here",
     ) -> Any:
         """Predictions for the rows of a frame, a file or an array, (n,); nan where one is missing.
 
@@ -122,7 +128,7 @@ class Descended:
 
         Raises GentleError for a column that is not there and for a level that the fit did not see.
         """
-        return predict(self, data, offset, Asked(append=append, unseen=unseen))
+        return predict(self, data, offset, Asked(append=append, unseen=unseen, engine=engine))
 
     def predict_to(
         self,
@@ -132,9 +138,12 @@ class Descended:
         offset: Any = None,
         append: bool = False,
         unseen: Unseen = "error",
+        engine: Any = "here",
     ) -> Written:
         """Write predictions to a file; see `Fit.predict_to`."""
-        return predict_to(self, data, Path(path), offset, Asked(append=append, unseen=unseen))
+        return predict_to(
+            self, data, Path(path), offset, Asked(append=append, unseen=unseen, engine=engine)
+        )
 
     @property
     def explained(self) -> tuple[str, ...]:

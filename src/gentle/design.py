@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol, TypeVar, get_args
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from gentle import filling, plain, wilkinson
 from gentle.batch import INTERCEPT, Batch, Floats, Integers, Labels, rows_per_batch, together
 from gentle.columns import is_text, numbers, refuse_other_than_numbers, refuse_types
 from gentle.doubled import two_sum
+from gentle.engines import Engine, Here
 from gentle.errors import GentleError, listed, near
 from gentle.filling import Filling
 from gentle.formula import Parsed, parse
@@ -372,6 +373,8 @@ class Rows:
     design: Design
     batch_rows: int | None = None  # by default as many as a core's cache holds
     raw: bool = False  # whether sparse rows and float32 stay so
+    engine: Engine = field(default_factory=Here)  # where a pass works on them
+    parts: int = 1  # that a pass makes of them
 
     def __iter__(self) -> Iterator[Batch]:
         wide = len(self.design.names) + len(self.design.targets)
@@ -386,10 +389,11 @@ class Rows:
         return any(schema[name] == pl.Float32 for name in self.design.needed if name in schema)
 
     def split(self, parts: int) -> Sequence[Rows]:
-        """The same rows in so many parts, in order."""
+        """The same rows in so many parts, in order, each to be worked on in one go wherever it is."""
+        one = replace(self, engine=Here(), parts=1)
         if parts == 1:
-            return [self]
-        return [replace(self, source=part) for part in self.source.split(parts)]
+            return [one]
+        return [replace(one, source=part) for part in self.source.split(parts)]
 
     def pools(self, rng: np.random.Generator) -> Iterator[Batch]:
         """Fragments of the source in random order, as many at a time as a pool holds."""
@@ -405,7 +409,12 @@ class Rows:
             yield together(pool)
 
     def held(self) -> Rows | Held:
-        """The rows as numbers in memory, where they are there already or take little of it."""
+        """The rows as numbers in memory, where they are there already or take little of it.
+
+        Rows that are worked on in parts stay where they are.
+        """
+        if self.parts > 1:  # each worker reads its own
+            return self
         there = self.source.sparse and self.source.height()
         if there or _in_place(self.source, self.design):
             once = replace(self, batch_rows=max(1, self.source.height()), raw=True)
@@ -425,6 +434,8 @@ class Held:
 
     batches: tuple[Batch, ...]
     whole: Batch | None = None  # all of them as one, where they lie side by side
+    parts: int = 1  # that a pass makes of them
+    engine: ClassVar[Engine] = Here()
 
     def on(self, device: str, dtype: torch.dtype) -> Held:
         """The rows on a device, in numbers of a type."""

@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from gentle.batch import Floats, Integers
 from gentle.doubled import Doubled, doubled, total, two_product
-from gentle.engines import Divisible, Engine, fold
 from gentle.fitted import Fitted
+from gentle.passes import Divisible, fold
 from gentle.problem import Quadratic
 from gentle.refinement import Refinement, orthonormal
 from gentle.statistics import EPSILON, solve_upper
@@ -179,7 +179,7 @@ def solve(problem: Quadratic) -> Exact:
     )
 
 
-def polish(exact: Exact, rows: Divisible, engine: Engine | None = None) -> Exact:
+def polish(exact: Exact, rows: Divisible) -> Exact:
     """The minimiser for the rows as they are, to double-double; each round reads them once.
 
     1. basis = B with B'X'WXB near to I; the rows say how near, and B is turned until it is I.
@@ -195,7 +195,7 @@ def polish(exact: Exact, rows: Divisible, engine: Engine | None = None) -> Exact
         zero = Refinement(
             fitted.columns, fitted.intercept, b, None if settled else basis, exact.total
         )
-        seen = fold(zero, rows, engine)
+        seen = fold(zero, rows)
         assert seen.gradient is not None
         if seen.gram is not None:
             gram = seen.gram + _penalty_gram(exact, root)

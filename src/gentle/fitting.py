@@ -19,16 +19,18 @@ from gentle.descended import Descended
 from gentle.descending import approaches, confirm, descend, descend_rows, is_wide, of_target
 from gentle.design import Design, Held, Rows, learn_design
 from gentle.driver import Watch
-from gentle.engines import Divisible, fold
+from gentle.engines import Torchrun, open_engine
 from gentle.errors import CovarianceWarning, GentleError, PrecisionWarning, check_seed, listed
 from gentle.exact import Exact, Placing
 from gentle.given import Column, open_rows
 from gentle.meat import Sandwich, sandwich
 from gentle.online import RANDOM_SCALING, OnePass, one_pass
+from gentle.passes import Divisible, fold
 from gentle.result import Descent, Fit, Fits
 from gentle.shuffling import Changed
 from gentle.sieve import Missing
 from gentle.sources import Source, hold_out, pair_targets
+from gentle.spreading import spread
 from gentle.statistics import Moments, Opening, Score, Tally, Triangle, merged
 from gentle.verdict import descent_verdict, exact_verdict
 from gentle.widening import read_once
@@ -36,7 +38,7 @@ from gentle.widening import read_once
 OF_ONE_PASS = ("data", "formula", "target", "features", "names", "intercept", "weights", "missing")
 ONE_PASS_KNOWS = ("passes", "errors", "solver", "seed")  # it draws nothing
 
-F = TypeVar("F", Fit, Descended)
+F = TypeVar("F", bound=Fit | Descended)
 
 
 def fit(
@@ -75,6 +77,8 @@ def fit(
     shuffle: bool = False,
     watch: Watch | None = None,
     passes: int | None = None,
+    engine: Any = "here",
+    parts: int | None = None,
 ) -> Fit | Fits | Descended | OnePass:
     """Fit a linear model by least squares and say how far its coefficients are from the exact ones.
 
@@ -144,6 +148,13 @@ def fit(
         passes: 1, with errors="random-scaling", for one stochastic pass in the order of the rows, which
             are met once and not kept: `data` may then also be an iterator of pairs or of frames. The
             rows must be in random order; sorted ones break it.
+        engine: where passes work: "here"; "threads" or "processes" of this machine, "processes:4" for so
+            many; "dask" for the cluster at hand or one made here, "dask://scheduler:8786" for that of a
+            scheduler; "torchrun" among the ranks that torchrun started; or a pool of
+            `concurrent.futures`. Workers read files themselves, and rows in memory
+            from a file that they share; only sums travel.
+        parts: how many parts a pass makes of the rows. They fix the arithmetic, the engine only the place:
+            the same parts give the same bits. By default one here, and elsewhere as the rows are many.
 
     Returns:
         a `Fit`, or for several targets `Fits`, which has one for each; a `Descended` of a descent that
@@ -175,6 +186,11 @@ def fit(
         device=device,
         dtype=dtype,
     )
+    if time_limit is not None and isinstance(open_engine(engine), Torchrun):
+        raise GentleError(
+            "time_limit= would end one rank before another, and engine='torchrun' needs the same passes of "
+            "all of them: bound the descent with max_passes="
+        )
     if not isinstance(formula, str | None):
         raise GentleError(
             f"a formula is a text, and this is {type(formula).__name__}: X and y go together in a pair, "
@@ -183,7 +199,7 @@ def fit(
     if target is not None and not _named(target):
         data, target = (data, target), None
     tested: Source | None = None
-    source, parts = open_rows(
+    source, beside = open_rows(
         data,
         names=names,
         weights=weights,
@@ -203,25 +219,23 @@ def fit(
         features=features,
         intercept=intercept,
         missing=missing,
-        **parts,
+        **beside,
     )
-    rows = Rows(source, design)
     begin = None if start is None else _starts(start, design, choices)
-    if not source.replayable:
-        once = fit_once(rows, choices)
-        for one in once:
-            refuse_constant_target(one, source)
-        return once[0] if len(once) == 1 else Fits(once)
-    if is_wide(design, choices):
-        alone = descend_rows(rows, choices, watch=watch, begin=begin)
-        refuse_constant_target(alone, source)
-        return alone if tested is None else _scored(alone, 0, Rows(tested, design))
-    found = fit_rows(rows, choices, watch=watch, begin=begin)
+    found: list[Fit | Descended] = []
+    with spread(Rows(source, design), engine, parts) as rows:
+        if not source.replayable:
+            found += fit_once(rows, choices)
+        elif is_wide(design, choices):
+            found += [descend_rows(rows, choices, watch=watch, begin=begin)]
+        else:
+            found += fit_rows(rows, choices, watch=watch, begin=begin)
     for one in found:
         refuse_constant_target(one, source)
     if tested is not None:
-        found = tuple(_scored(one, at, Rows(tested, design)) for at, one in enumerate(found))
-    return found[0] if len(found) == 1 else Fits(found)
+        with spread(Rows(tested, design), engine, parts) as rows:
+            found = [_scored(one, at, rows) for at, one in enumerate(found)]
+    return found[0] if len(found) == 1 else Fits(tuple(found))  # type: ignore[arg-type]  # several are fits
 
 
 def _named(target: Any) -> bool:

@@ -21,9 +21,9 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from gentle.batch import Batch, Floats, Labels
-from gentle.engines import Divisible, Engine, fold
 from gentle.errors import GentleError, listed, near
 from gentle.fitted import Fitted
+from gentle.passes import Divisible, fold
 from gentle.statistics import EPSILON
 
 SLACK_POWERS = {"HC0": 0, "HC1": 0, "HC2": 1, "HC3": 2}  # of 1 / (1 - leverage)
@@ -66,8 +66,6 @@ def sandwich(
     sigma2: float,
     clusters: Sequence[str] = (),
     lags: int | None = None,
-    engine: Engine | None = None,
-    parts: int = 1,
 ) -> Sandwich:
     """The meat of a fit with one target, by the name of its errors; all but the classical read the rows.
 
@@ -90,13 +88,13 @@ def sandwich(
             np.full((q, q), np.nan), n_rows - q, f"{errors}, without a degree of freedom"
         )
     if errors in SLACK_POWERS:
-        white = fold(Heteroscedastic.zero(fitted, errors), rows, engine, parts)
+        white = fold(Heteroscedastic.zero(fitted, errors), rows)
         return _white(white, n_rows, q)
     if errors == "cluster":
         if not clusters:
             raise GentleError("clustered errors need the column that names each row's group")
         key = tuple(range(len(clusters)))
-        by_all = fold(Clustered.zero(fitted, key), rows, engine, parts).settled()
+        by_all = fold(Clustered.zero(fitted, key), rows).settled()
         return _clustered(by_all, clusters, n_rows, q)
     if errors == "HAC":
         lags = min(default_lags(n_rows), int(n_rows) - 1) if lags is None else lags
@@ -105,7 +103,7 @@ def sandwich(
                 f"lags must be a whole number from 0 to {n_rows - 1:g}, one less than the rows, "
                 f"and is {lags}"
             )
-        ordered = fold(Autocorrelated.zero(fitted, lags), rows, engine, parts)
+        ordered = fold(Autocorrelated.zero(fitted, lags), rows)
         meat = ordered.meat * correction_autocorrelated(n_rows, q)
         return Sandwich(meat, n_rows - q, f"Newey-West with {lags} {_plural('lag', lags)}")
     raise GentleError(f"there is no kind of errors '{errors}': {near(errors, ERRORS)}")

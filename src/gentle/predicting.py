@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 
@@ -24,7 +26,8 @@ from gentle.sinks import (
     stacked,
     write_file,
 )
-from gentle.sources import Chunk, Plan, Schema
+from gentle.sources import Chunk, Plan, Schema, Source
+from gentle.spreading import placed
 
 if TYPE_CHECKING:
     import polars as pl
@@ -103,6 +106,7 @@ class Asked:
     kind: Kind = "mean"
     append: bool = False
     unseen: Unseen = "error"
+    engine: Any = "here"
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
@@ -170,21 +174,18 @@ class _Answers:
 
     def __iter__(self) -> Iterator[tuple[Chunk, Floats]]:
         """(chunk, predictions (n, k, m)); nan for a row that is not complete."""
-        model, asked = self._model, self._asked
-        schema = tuple(self._source.schema())
-        columns = schema if asked.append else model.design.explaining or schema[:1]
-        size = rows_per_batch(max(len(model.names), len(columns)))
-        for chunk in self._source.scan(columns, size):
-            seen = self._features(chunk)
-            found = model.predict_x(seen.x, seen.offset, asked.level, asked.kind)
-            if len(seen.rows) < len(chunk.rows):
-                every = np.full((len(chunk.rows), *found.shape[1:]), np.nan)
-                every[np.searchsorted(chunk.rows, seen.rows)] = found
-                found = every
-            self._n_rows += len(chunk.rows)
-            self._n_missing += len(chunk.rows) - len(seen.rows)
-            self._n_unseen += seen.n_unseen
-            yield chunk, found
+        with placed(self._source, self._asked.engine) as (source, engine, parts):
+            answered = partial(_answered, self._model, self._asked)
+            if parts == 1:
+                answers = answered(source)
+            else:
+                work = partial(_all_answered, answered)
+                answers = chain.from_iterable(engine.map(work, source.split(parts)))
+            for one in answers:
+                self._n_rows += len(one.chunk.rows)
+                self._n_missing += one.n_missing
+                self._n_unseen += one.n_unseen
+                yield one.chunk, one.numbers
 
     def frames(self) -> Iterator[pl.DataFrame]:
         """Predictions as columns, after those of the rows where these are to stay."""
@@ -213,13 +214,43 @@ class _Answers:
                 stacklevel=stacklevel,
             )
 
-    def _features(self, chunk: Chunk) -> Features:
-        design = self._model.design
-        if not design.explaining:  # the constant alone
-            n = len(chunk.rows)
-            return Features(np.empty((n, 0)), np.zeros(n), chunk.rows, 0)
-        own = chosen(chunk, design.explaining) if self._asked.append else chunk
-        return design.features(own, self._source.name, self._asked.unseen)
+
+class Answer(NamedTuple):
+    """A chunk with its predictions."""
+
+    chunk: Chunk
+    numbers: Floats  # (n, k, m), nan for a row that is not complete
+    n_missing: int  # such rows
+    n_unseen: int
+
+
+def _answered(model: Model, asked: Asked, source: Source) -> Iterator[Answer]:
+    """The chunks of a source, each with its predictions."""
+    schema = tuple(source.schema())
+    columns = schema if asked.append else model.design.explaining or schema[:1]
+    for chunk in source.scan(columns, rows_per_batch(max(len(model.names), len(columns)))):
+        seen = _features(model, asked, source, chunk)
+        found = model.predict_x(seen.x, seen.offset, asked.level, asked.kind)
+        n_missing = len(chunk.rows) - len(seen.rows)
+        if n_missing:
+            every = np.full((len(chunk.rows), *found.shape[1:]), np.nan)
+            every[np.searchsorted(chunk.rows, seen.rows)] = found
+            found = every
+        yield Answer(chunk, found, n_missing, seen.n_unseen)
+
+
+def _all_answered(answered: Callable[[Source], Iterator[Answer]], part: Source) -> list[Answer]:
+    """A part of a source, on a worker."""
+    return list(answered(part))
+
+
+def _features(model: Model, asked: Asked, source: Source, chunk: Chunk) -> Features:
+    design = model.design
+    if not design.explaining:  # the constant alone
+        n = len(chunk.rows)
+        return Features(np.empty((n, 0)), np.zeros(n), chunk.rows, 0)
+    own = chosen(chunk, design.explaining) if asked.append else chunk
+    return design.features(own, source.name, asked.unseen)
 
 
 def refuse_level(level: float | None, what: str) -> None:

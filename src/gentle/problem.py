@@ -21,8 +21,8 @@ import torch
 
 from gentle.batch import Batch, Floats
 from gentle.coordinates import Coordinates, Seen
-from gentle.engines import Engine, fold
 from gentle.losses import Loss
+from gentle.passes import fold
 from gentle.penalties import Ridge
 from gentle.shuffling import LONGEST_RUN, Walkable, shuffled
 from gentle.sketch import Sketch, sketch
@@ -242,10 +242,9 @@ class Streamed:
     n_rows: int  # as they are read, frequencies not counted
     total: float  # W, their mass
     hessian: Curvature | None = None  # that of all rows, where it is known
-    engine: Engine | None = None
 
     def at(self, theta: Floats) -> Point:
-        seen = fold(Slope(theta, self.loss, self.coordinates), self.rows, self.engine)
+        seen = fold(Slope(theta, self.loss, self.coordinates), self.rows)
         value, gradient = self._penalty(theta)
         return Point(seen.value + value, seen.gradient + gradient)
 
@@ -265,6 +264,20 @@ class Streamed:
         for pool in self.rows.pools(rng):
             for at in shuffled(len(pool.x), size, rng, longest_run):
                 yield self.coordinates.see(pool, at)
+
+    def parted(self) -> list[tuple[int, Streamed]]:
+        """The problem over each part of the rows, by number; what the sample says stays here."""
+        of_part = replace(
+            self,
+            n_rows=max(1, self.n_rows // self.rows.parts),
+            total=self.total / self.rows.parts,
+            sample=self.sample.taken(slice(0, 0)),
+            hessian=None,
+        )
+        return [
+            (number, replace(of_part, rows=rows))
+            for number, rows in enumerate(self.rows.split(self.rows.parts))
+        ]
 
     def curvature(self) -> Curvature:
         """The second-order model of all rows, where it was made; the rules that need it are given it."""

@@ -341,6 +341,7 @@ class Fit:
         kind: Kind = "mean",
         append: bool = False,
         unseen: Unseen = "error",
+        engine: Any = "here",
     ) -> Any:
         """Predictions for the rows of a frame, a file or an array, (n,); nan where one is missing.
 
@@ -359,10 +360,11 @@ class Fit:
                 "reference" predicts it as of the reference level, where there is one, "missing" has no
                 prediction for it.
                 Such rows are counted, and warned of.
+            engine: where the rows are worked on, as in `gentle.fit`.
 
         Raises GentleError for a column that is not there and for a level that the fit did not see.
         """
-        return predict(self, data, offset, Asked(interval, kind, append, unseen))
+        return predict(self, data, offset, Asked(interval, kind, append, unseen, engine))
 
     def predict_to(
         self,
@@ -374,6 +376,7 @@ class Fit:
         kind: Kind = "mean",
         append: bool = False,
         unseen: Unseen = "error",
+        engine: Any = "here",
     ) -> Written:
         """Write predictions to a file, a line for each row in their order; see `predict`.
 
@@ -384,7 +387,9 @@ class Fit:
 
         Raises GentleError as `predict` does, and where the file cannot be written.
         """
-        return predict_to(self, data, Path(path), offset, Asked(interval, kind, append, unseen))
+        return predict_to(
+            self, data, Path(path), offset, Asked(interval, kind, append, unseen, engine)
+        )
 
     @property
     def explained(self) -> tuple[str, ...]:
@@ -688,12 +693,13 @@ class Fits(Mapping[str, Fit]):
         kind: Kind = "mean",
         append: bool = False,
         unseen: Unseen = "error",
+        engine: Any = "here",
     ) -> Any:
         """Predictions of every target, (n, k); see `Fit.predict`.
 
         In a frame each target has its columns, as prediction_y1.
         """
-        return predict(self, data, offset, Asked(interval, kind, append, unseen))
+        return predict(self, data, offset, Asked(interval, kind, append, unseen, engine))
 
     def predict_to(
         self,
@@ -705,9 +711,12 @@ class Fits(Mapping[str, Fit]):
         kind: Kind = "mean",
         append: bool = False,
         unseen: Unseen = "error",
+        engine: Any = "here",
     ) -> Written:
         """Write predictions of every target to a file; see `Fit.predict_to`."""
-        return predict_to(self, data, Path(path), offset, Asked(interval, kind, append, unseen))
+        return predict_to(
+            self, data, Path(path), offset, Asked(interval, kind, append, unseen, engine)
+        )
 
     @property
     def design(self) -> Design:

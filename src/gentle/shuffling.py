@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from gentle.batch import Batch, Integers
-from gentle.engines import Divisible
+from gentle.engines import Engine
+from gentle.passes import Divisible
 
 LONGEST_RUN = 8  # neighbours that stay together: one look at memory fetches them
 RUNS = 4_096  # at least so many, so that neighbours that are alike do not matter
@@ -17,6 +18,10 @@ RUNS = 4_096  # at least so many, so that neighbours that are alike do not matte
 
 class Walkable(Divisible, Protocol):
     """Rows that can also be had in random order."""
+
+    def __iter__(self) -> Iterator[Batch]: ...
+
+    def split(self, parts: int) -> Sequence[Walkable]: ...
 
     def pools(self, rng: np.random.Generator) -> Iterator[Batch]:
         """All rows once, in batches that each hold rows from far apart, as far as they can be had."""
@@ -29,25 +34,24 @@ class Changed:
     rows: Walkable
     change: Callable[[Batch], Batch]
 
-    def __iter__(self) -> Iterator[Batch]:
-        return iter(self.split(1)[0])
+    @property
+    def engine(self) -> Engine:
+        return self.rows.engine
 
-    def split(self, parts: int) -> Sequence[Iterable[Batch]]:
+    @property
+    def parts(self) -> int:
+        return self.rows.parts
+
+    def __iter__(self) -> Iterator[Batch]:
+        return map(self.change, self.rows)
+
+    def split(self, parts: int) -> Sequence[Changed]:
         """The same rows in so many parts, in order."""
-        return [_ChangedPart(part, self.change) for part in self.rows.split(parts)]
+        return [Changed(part, self.change) for part in self.rows.split(parts)]
 
     def pools(self, rng: np.random.Generator) -> Iterator[Batch]:
         """They too."""
         return map(self.change, self.rows.pools(rng))
-
-
-@dataclass(frozen=True, eq=False)
-class _ChangedPart:
-    batches: Iterable[Batch]
-    change: Callable[[Batch], Batch]
-
-    def __iter__(self) -> Iterator[Batch]:
-        return map(self.change, self.batches)
 
 
 def shuffled(

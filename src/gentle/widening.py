@@ -15,9 +15,9 @@ import polars as pl
 
 from gentle.batch import EXACT_COLUMNS, rows_per_batch
 from gentle.design import Design, Rows
-from gentle.engines import fold
 from gentle.errors import GentleError
 from gentle.levels import Texts
+from gentle.passes import fold
 from gentle.plain import Plain
 from gentle.sources import Chunk, Source
 from gentle.statistics import Moments, Opening, Tally, Triangle

@@ -7,6 +7,7 @@ on Filip the rounding of ten powers costs half of the certified digits before an
 
 import json
 import warnings
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -20,9 +21,9 @@ import gentle
 from gentle.certificate import certify
 from gentle.choices import Choices
 from gentle.design import Held, Rows, learn_design
-from gentle.engines import fold
 from gentle.exact import Exact, polish, solve
 from gentle.fitting import fit_rows
+from gentle.passes import fold
 from gentle.problem import distinctness, reduce
 from gentle.sketch import DISTINCT
 from gentle.sources import open_source
@@ -183,10 +184,10 @@ def one_by_one(name, form):
 def polished(name, form, parts, sums):
     """The rows one by one, in so many parts whose sums merge, and then polished."""
     singly, design = one_by_one(name, form), rows(name, form).design
-    triangle = fold(sums, singly, parts=parts).triangle()
+    triangle = fold(sums, replace(singly, parts=parts)).triangle()
     near = distinctness(triangle, intercept=design.intercept).min(initial=1.0) < DISTINCT
     if triangle.squared and near:  # as a fit does
-        triangle = fold(Triangle.zero(triangle.coordinates), singly, parts=parts)
+        triangle = fold(Triangle.zero(triangle.coordinates), replace(singly, parts=parts))
     problem = reduce(triangle, intercept=design.intercept, l2=0.0, n_used=certified(name)["n"])
     return polish(solve(problem), singly)
 

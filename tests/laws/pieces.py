@@ -17,6 +17,7 @@ class Pieces:
     start: int = 0
     name: str = "the pieces"
     seeks: bool = False
+    divides: bool = False
     sparse: bool = False
     readings: list = field(default_factory=list)
 

@@ -14,8 +14,8 @@ from gentle.batch import Batch
 from gentle.choices import DESCENTS
 from gentle.coordinates import Coordinates, Seen
 from gentle.design import Held, Rows, learn_design
-from gentle.engines import fold
 from gentle.losses import Squared
+from gentle.passes import fold
 from gentle.sources import open_source
 from gentle.statistics import Slope
 

@@ -6,6 +6,7 @@ A new source is tested by being listed in `DOORS`.
 import gzip
 import sqlite3
 
+import dask.dataframe as dd
 import duckdb
 import numpy as np
 import polars as pl
@@ -100,6 +101,8 @@ DOORS = {
     "pandas": lambda _: FRAME.to_pandas(),
     "pyarrow": lambda _: FRAME.to_arrow(),
     "pyarrow reader": lambda _: FRAME.to_arrow().to_reader(max_chunksize=100),
+    "dask": lambda _: dd.from_pandas(FRAME.to_pandas(), npartitions=7),
+    "dask of files": lambda to: dd.read_csv(f"{files(to, 700, '.csv')}/*.csv"),
     "duckdb": lambda _: duckdb.from_arrow(FRAME.to_arrow()),
     "mapping": lambda _: {**dict(zip(NAMES, X.T, strict=True)), "y": torch.from_numpy(Y)},
     **{f"file {it}": lambda to, it=it: write(FRAME, to / f"t{it}") for it in

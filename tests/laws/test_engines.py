@@ -3,55 +3,102 @@
 A new engine is tested by being listed in `ENGINES`.
 """
 
-from concurrent.futures import ThreadPoolExecutor, as_completed
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import ClassVar
 
+import distributed
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_limits
 
 from gentle.design import Held, Rows, learn_design
-from gentle.engines import Here, fold
+from gentle.engines import Dask, Executor, Here, Processes, Ray, Spark, Threads
+from gentle.engines.engine import reduced, tree
+from gentle.errors import GentleError
 from gentle.exact import polish, solve
+from gentle.passes import fold
 from gentle.problem import reduce
 from gentle.sources import Arrays
 from gentle.statistics import Moments, Opening, Sample, Tally, Triangle
 
-ENGINES = [Here()]
 
-
+@dataclass(frozen=True)
 class Backwards:
-    """Hands the parts back in the opposite order."""
+    """Works through the parts in the opposite order."""
 
-    def run(self, work, parts):
-        for number in reversed(range(len(parts))):
-            yield number, work(parts[number])
+    near: ClassVar[bool] = True
 
-
-class Threads:
-    """Works on all parts at once and hands them back as they are done."""
-
-    def run(self, work, parts):
-        with ThreadPoolExecutor(4) as pool:
-            jobs = {pool.submit(work, part): number for number, part in enumerate(parts)}
-            for job in as_completed(jobs):
-                yield jobs[job], job.result()
+    def reduce(self, work, parts, merge):
+        found = {at: work(parts[at]) for at in reversed(range(len(parts)))}
+        return tree((found[at] for at in range(len(parts))), merge)
 
 
-class Twice:
-    """Brings its first part back twice."""
+@dataclass(frozen=True)
+class Wrong:
+    """Brings back other parts than it was given."""
 
-    def run(self, work, parts):
-        yield from Here().run(work, parts)
-        yield 0, work(parts[0])
+    change: Callable[[list], list]
+    near: ClassVar[bool] = True
+
+    def reduce(self, work, parts, merge):
+        return reduced(work, self.change(list(parts)), merge)
 
 
-class Loses:
-    """Forgets its last part."""
+@pytest.fixture(scope="session")
+def pool():
+    with ThreadPoolExecutor(3) as threads:
+        yield threads
 
-    def run(self, work, parts):
-        yield from list(Here().run(work, parts))[:-1]
+
+@pytest.fixture(scope="session")
+def cluster():
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None, protocol="tcp://"
+    ) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def ray():
+    made = pytest.importorskip("ray", reason="Ray is not installed")
+    made.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield made
+    made.shutdown()
+
+
+@pytest.fixture(scope="session")
+def spark():
+    pytest.importorskip("pyspark", reason="pyspark is not installed")
+    if shutil.which("java") is None:
+        pytest.skip("Spark needs Java, which is not installed")
+    return Spark()
+
+
+ENGINES = {
+    "here": lambda _: Here(),
+    "backwards": lambda _: Backwards(),
+    **{f"{n} threads": partial(lambda n, _: Threads(n), n) for n in (1, 2, 5, 8)},
+    **{f"{n} processes": partial(lambda n, _: Processes(n), n) for n in (1, 2)},
+    "a pool": lambda of: Executor(of("pool")),
+    "dask": lambda of: Dask(of("cluster").scheduler_address),
+    "ray": lambda of: of("ray") and Ray(),
+    "spark": lambda of: of("spark"),
+}
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request):
+    return ENGINES[request.param](request.getfixturevalue)
 
 
 def rows(n=500, batch_rows=17):
@@ -73,23 +120,19 @@ def opening():
     return Opening(Tally(), Moments(), Sample(40))
 
 
-@pytest.mark.parametrize(
-    "engine", [*ENGINES, Backwards(), Threads()], ids=lambda e: type(e).__name__
-)
 @pytest.mark.parametrize("parts", [1, 2, 3, 8, 64])
 def test_where_the_work_runs_does_not_change_a_bit(engine, parts):
-    here = numbers(fold(opening(), rows(), Here(), parts))
-    np.testing.assert_array_equal(numbers(fold(opening(), rows(), engine, parts)), here)
+    with threadpool_limits(1):
+        here = numbers(fold(opening(), replace(rows(), parts=parts)))
+    there = numbers(fold(opening(), replace(rows(), parts=parts, engine=engine)))
+    np.testing.assert_array_equal(there, here)
 
 
-@pytest.mark.parametrize(
-    "engine", [*ENGINES, Backwards(), Threads()], ids=lambda e: type(e).__name__
-)
 def test_where_a_polish_runs_does_not_change_a_bit(engine):
     triangle = fold(Moments(), rows()).triangle()
     coarse = solve(reduce(triangle, intercept=True, l2=0.0, n_used=500))
     here = polish(coarse, rows())
-    there = polish(coarse, rows(), engine)
+    there = polish(coarse, replace(rows(), engine=engine))
     assert here.polished
     for one, two in ((here.coef, there.coef), (here.low, there.low), (here.basis, there.basis)):
         np.testing.assert_array_equal(one, two)
@@ -99,7 +142,7 @@ def test_where_a_polish_runs_does_not_change_a_bit(engine):
 def test_any_number_of_parts_gives_the_same_answer(parts, n):
     whole = numbers(fold(opening(), rows(n)))
     np.testing.assert_allclose(
-        numbers(fold(opening(), rows(n), parts=parts)), whole, rtol=1e-9, atol=1e-9
+        numbers(fold(opening(), replace(rows(n), parts=parts))), whole, rtol=1e-9, atol=1e-9
     )
 
 
@@ -109,29 +152,82 @@ def test_batches_in_memory_split_into_the_same_rows(parts):
     seen = np.concatenate([b.rows for part in held.split(parts) for b in part])
     np.testing.assert_array_equal(seen, np.arange(500))
     whole = numbers(fold(opening(), rows()))
-    np.testing.assert_allclose(numbers(fold(opening(), held, parts=parts)), whole, rtol=1e-9)
+    np.testing.assert_allclose(
+        numbers(fold(opening(), replace(held, parts=parts))), whole, rtol=1e-9
+    )
 
 
 def test_a_triangle_folds_in_parts():
     coordinates = fold(Moments(), rows()).triangle().coordinates
     whole = fold(Triangle.zero(coordinates), rows()).r
-    parted = fold(Triangle.zero(coordinates), rows(), parts=7).r
+    parted = fold(Triangle.zero(coordinates), replace(rows(), parts=7)).r
     np.testing.assert_allclose(parted.T @ parted, whole.T @ whole, rtol=1e-9, atol=1e-8)
 
 
-@pytest.mark.parametrize("parts", [1, 2, 5])
-def test_a_part_that_comes_back_twice_is_an_error(parts):
-    with pytest.raises(RuntimeError, match=r"part 0 .*twice"):
-        fold(Moments(), rows(), Twice(), parts)
-
-
-@pytest.mark.parametrize("parts", [1, 2, 5])
-def test_a_part_that_is_lost_is_an_error(parts):
-    with pytest.raises(RuntimeError, match=rf"\[{parts - 1}\].*did not come back"):
-        fold(Moments(), rows(), Loses(), parts)
+@pytest.mark.parametrize("parts", [2, 3, 5, 8])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda parts: [*parts, parts[0]],
+        lambda parts: [parts[0], *parts],
+        lambda parts: parts[:-1],
+        lambda parts: parts[1:],
+        lambda parts: parts[::-1],
+        lambda parts: [parts[0], *parts[2:]],
+        lambda parts: [parts[0]] * len(parts),
+    ],
+)
+def test_parts_that_come_twice_or_not_at_all_or_out_of_order_are_an_error(parts, change):
+    with pytest.raises(RuntimeError, match="a pass"):
+        fold(Moments(), replace(rows(), parts=parts, engine=Wrong(change)))
 
 
 def test_no_rows_give_the_zero():
     assert fold(Moments(), Held(())).total == 0
-    assert fold(Tally(), Held(()), parts=3).n_read == 0
+    assert fold(Tally(), Held((), parts=3)).n_read == 0
     assert torch.get_default_dtype() == torch.float32  # nobody has changed it on the way
+
+
+@pytest.fixture(params=["ray", "spark"])
+def far(request):
+    return ENGINES[request.param](request.getfixturevalue)
+
+
+def test_what_the_work_refuses_is_said_as_it_is(far):
+    def refused(part):
+        raise GentleError(f"part {part} holds no number")
+
+    with pytest.raises(GentleError, match=r"^part \d holds no number$"):
+        far.reduce(refused, range(8), lambda one, two: one + two)
+    with pytest.raises(GentleError, match=r"^part 0 holds no number$"):
+        list(far.map(refused, range(8)))
+
+
+def test_a_worker_that_is_killed_does_not_change_the_answer(far, tmp_path):
+    def once_lost(part):
+        if part == 3 and not (mark := tmp_path / "lost").exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return [part]
+
+    assert far.reduce(once_lost, range(9), lambda one, two: one + two) == list(range(9))
+    assert (tmp_path / "lost").exists()
+
+
+def test_workers_that_are_killed_again_and_again_are_told_of(far):
+    def lost(_):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(GentleError, match=r"parts="):
+        far.reduce(lost, range(2), lambda one, two: one + two)
+
+
+def test_a_part_that_takes_too_long_on_ray_is_given_up(ray):
+    assert ray.is_initialized()
+    with pytest.raises(GentleError, match="within 2 seconds"):
+        Ray(deadline=2).reduce(time.sleep, [60], lambda one, _: one)
+    assert Ray(deadline=30).reduce(abs, [-1], lambda one, _: one) == 1
+
+
+def test_parts_come_back_in_their_order(far):
+    assert list(far.map(abs, range(-20, 0))) == list(range(20, 0, -1))

@@ -2,6 +2,7 @@
 
 import pickle
 import warnings
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 
@@ -17,8 +18,8 @@ from gentle import GentleError, GentleWarning, RankWarning
 from gentle.answering import least_squares
 from gentle.choices import Choices
 from gentle.design import Rows, learn_design
-from gentle.engines import fold
 from gentle.exact import solve
+from gentle.passes import fold
 from gentle.problem import reduce
 from gentle.sources import Arrays
 from gentle.statistics import Moments, Triangle
@@ -394,7 +395,7 @@ def test_any_tree_of_shards_gives_the_answer_of_all_rows(zero, intercept, seed, 
 @given(seed=seeds, parts=st.integers(1, 60), batch_rows=st.integers(1, 50))
 def test_any_number_of_parts_gives_the_answer_of_all_rows(zero, seed, parts, batch_rows):
     _, x, y = made(seed)
-    sums = fold(zero(), rows_of(x, y, batch_rows), parts=parts)
+    sums = fold(zero(), replace(rows_of(x, y, batch_rows), parts=parts))
     pooled_within_certificates(from_sums(sums), least_squares(rows_of(x, y)))
 
 
@@ -408,7 +409,9 @@ def test_shards_that_differ_in_everything_are_one_table(method):
     pooled = least_squares(rows_of(x, y))
     zero = Moments() if method == "auto" else Triangle.unplaced()
     for parts in (2, 7, 30, 60):
-        pooled_within_certificates(from_sums(fold(zero, rows_of(x, y), parts=parts)), pooled)
+        pooled_within_certificates(
+            from_sums(fold(zero, replace(rows_of(x, y), parts=parts))), pooled
+        )
 
 
 @given(seed=seeds, l2=st.sampled_from([0.0, 1e-3, 10.0]), intercept=st.booleans())

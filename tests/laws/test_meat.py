@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gentle.batch import Batch
-from gentle.engines import fold
+from gentle.engines import Here
 from gentle.errors import GentleError
 from gentle.fitted import Fitted
 from gentle.meat import (
@@ -29,6 +29,7 @@ from gentle.meat import (
     positive,
     sandwich,
 )
+from gentle.passes import fold
 
 P = 3
 ROUNDING = 1e-10
@@ -39,8 +40,10 @@ HC = ("HC0", "HC1", "HC2", "HC3")
 class Parts:
     """Batches that can be had in parts."""
 
-    def __init__(self, batches):
-        self.batches = batches
+    engine = Here()
+
+    def __init__(self, batches, parts=1):
+        self.batches, self.parts = batches, parts
 
     def split(self, parts):
         edges = [len(self.batches) * part // parts for part in range(parts + 1)]
@@ -120,7 +123,7 @@ def covariance(batch, errors, parts=1, sizes=(), **options):
     """Of the coefficients of a batch."""
     fitted = fit(batch)
     found = sandwich(
-        Parts(cut(batch, sizes)), fitted, errors, batch.n_rows, parts=parts, sigma2=1.0, **options
+        Parts(cut(batch, sizes), parts), fitted, errors, batch.n_rows, sigma2=1.0, **options
     )
     return found.covariance(fitted)
 
@@ -729,6 +732,6 @@ def test_clustered_agrees_with_pyfixest(pyfixest, keys, labels, mass):
 
 def test_the_fold_of_the_engines_takes_them():
     batch = make(np.random.default_rng(60), 100)
-    parts = Parts(cut(batch, range(10, 100, 10)))
+    parts = Parts(cut(batch, range(10, 100, 10)), parts=3)
     for zero, numbers in KINDS.values():
-        close(numbers(fold(zero(), parts, parts=3)), numbers(zero().add(batch)))
+        close(numbers(fold(zero(), parts)), numbers(zero().add(batch)))

@@ -19,9 +19,10 @@ from gentle import GentleError, LinearRegression
 from gentle.answering import least_squares
 from gentle.choices import DESCENTS, Choices
 from gentle.design import Held, Rows, learn_design
-from gentle.engines import fold
+from gentle.engines import Here
 from gentle.fitting import fit_rows
 from gentle.losses import Squared
+from gentle.passes import fold
 from gentle.penalties import Ridge
 from gentle.problem import Streamed
 from gentle.solvers import CG, GD, LBFGS, Minibatch, Momentum, Nesterov, Newton, State, limits
@@ -191,6 +192,8 @@ def test_passes_count_the_readings_of_the_rows(rule):
     read = []
 
     class Counted:
+        engine, parts = Here(), 1
+
         def split(self, parts):
             read.append(1)
             return found.rows.split(parts)

@@ -5,6 +5,7 @@ A new source is tested by being listed in `SOURCES`.
 
 import sys
 
+import dask.dataframe as dd
 import numpy as np
 import polars as pl
 import pytest
@@ -50,6 +51,10 @@ def streamed(*paths):
     return Plan(Files(FORMATS[paths[0].suffix], tuple(map(str, paths))), name=paths[0].name)
 
 
+def of_dask(_folder):
+    return open_source(dd.from_pandas(table().to_pandas(), npartitions=40))
+
+
 def csv_read(folder):
     table().write_csv(folder / "t.csv")
     return read_file(folder / "t.csv")
@@ -79,7 +84,7 @@ def subset_of(make):
     return subset
 
 
-PLAIN = [arrays, frame, csv_read, csv_streamed, parquet_read, parquet_streamed]
+PLAIN = [arrays, frame, of_dask, csv_read, csv_streamed, parquet_read, parquet_streamed]
 SOURCES = [*PLAIN, *(subset_of(make) for make in PLAIN)]
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gentle.cli.terminal import RowsArgument, console, short, working
+from gentle.cli.terminal import EngineOption, RowsArgument, console, short, working
 from gentle.errors import GentleError
 
 
@@ -35,6 +35,7 @@ def certify(
         str | None, typer.Option(help="A column of precisions.", metavar="COLUMN")
     ] = None,
     l2: Annotated[float, typer.Option(help="Strength of a ridge.")] = 0.0,
+    engine: EngineOption = "here",
 ) -> None:
     """Hold the coefficients of another program against the exact ones on the same rows.
 
@@ -49,7 +50,9 @@ def certify(
     from gentle.tables import check_summary
 
     with working(f"Reading {short(file)}"):
-        check = certify_data(given, file, formula, target=target, weights=weights, l2=l2)
+        check = certify_data(
+            given, file, formula, target=target, weights=weights, l2=l2, engine=engine
+        )
     console().print(check_summary(check))
 
 

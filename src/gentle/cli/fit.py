@@ -9,7 +9,15 @@ from typing import Annotated
 import typer
 
 from gentle.cli.progress import Line
-from gentle.cli.terminal import INTERRUPTED, RowsArgument, console, say, short, working
+from gentle.cli.terminal import (
+    INTERRUPTED,
+    EngineOption,
+    RowsArgument,
+    console,
+    say,
+    short,
+    working,
+)
 
 
 class WhenMissing(StrEnum):
@@ -119,6 +127,7 @@ def fit(
         Path | None,
         typer.Option(help="Where to write the model, for gentle predict.", metavar="FILE"),
     ] = None,
+    engine: EngineOption = "here",
 ) -> None:
     """Fit a file by gradient descent and exactly, and compare the two.
 
@@ -186,6 +195,7 @@ def fit(
             test=test,
             shuffle=shuffle,
             watch=watch,
+            engine=engine,
         )
     assert not isinstance(found, OnePass)  # the command does not ask for one
     fits = list(found.values()) if isinstance(found, Fits) else [found]

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from gentle.cli.terminal import RowsArgument, console, short, working
+from gentle.cli.terminal import EngineOption, RowsArgument, console, short, working
 from gentle.errors import GentleError
 
 SHOWN = 10  # rows, where no file is asked for
@@ -63,6 +63,7 @@ def predict(
             "nothing."
         ),
     ] = WhenUnseen.error,
+    engine: EngineOption = "here",
 ) -> None:
     """Predict the target for each row of a file, from a saved model.
 
@@ -82,7 +83,7 @@ def predict(
     from gentle.predicting import Asked, first_rows, predict_to
     from gentle.tables import predictions
 
-    asked = Asked(interval, "mean" if kind is None else kind.value, append, unseen.value)
+    asked = Asked(interval, "mean" if kind is None else kind.value, append, unseen.value, engine)
     with working(f"Reading {short(file)}"):
         found = load(model)
         if out is None:

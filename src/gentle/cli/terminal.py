@@ -27,6 +27,13 @@ RowsArgument = Annotated[
         show_default=False,
     ),
 ]
+EngineOption = Annotated[
+    str,
+    typer.Option(
+        help="Where passes work: here, threads, processes, processes:4, dask, or dask://scheduler:8786.",
+        metavar="NAME",
+    ),
+]
 
 
 def console() -> Console:

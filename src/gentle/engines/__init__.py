@@ -1,7 +1,27 @@
-"""Engines. To add one: a file with a class of the methods of `Engine`, and its line here."""
+"""Engines. To add one: a file with a class of the methods of `Engine`, and its line in `opening`.
 
+They know nothing of rows: parts, work and results are whatever they are given.
+"""
+
+from gentle.engines.dask import Dask
 from gentle.engines.engine import Engine
-from gentle.engines.fold import Divisible, fold
 from gentle.engines.here import Here
+from gentle.engines.opening import ENGINES, open_engine
+from gentle.engines.pooled import Executor, Processes, Threads
+from gentle.engines.ray import Ray
+from gentle.engines.spark import Spark
+from gentle.engines.torchrun import Torchrun
 
-__all__ = ["Divisible", "Engine", "Here", "fold"]
+__all__ = [
+    "ENGINES",
+    "Dask",
+    "Engine",
+    "Executor",
+    "Here",
+    "Processes",
+    "Ray",
+    "Spark",
+    "Threads",
+    "Torchrun",
+    "open_engine",
+]

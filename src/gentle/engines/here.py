@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
-from gentle.engines.engine import P, S
+from gentle.engines.engine import P, S, reduced
 
 
 @dataclass(frozen=True)
 class Here:
     """Works through the parts in order, in this thread."""
 
-    def run(self, work: Callable[[P], S], parts: Sequence[P]) -> Iterator[tuple[int, S]]:
-        for number, part in enumerate(parts):
-            yield number, work(part)
+    near: ClassVar[bool] = True
+
+    def reduce(self, work: Callable[[P], S], parts: Sequence[P], merge: Callable[[S, S], S]) -> S:
+        return reduced(work, parts, merge)
+
+    def map(self, work: Callable[[P], S], parts: Sequence[P]) -> Iterator[S]:
+        return map(work, parts)

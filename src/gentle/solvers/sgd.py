@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 from gentle.batch import Floats
 from gentle.coordinates import Seen
 from gentle.problem import Streamed
-from gentle.sketch import stable_step
+from gentle.sketch import Sketch, stable_step
 from gentle.solvers.limits import check_batch_size
 from gentle.solvers.line import Stand
 from gentle.solvers.state import Stall, State
@@ -43,6 +44,10 @@ class SGD:
        The gradient at one more point along d gives, on a quadratic, the minimum along d and the
        gradient there without another pass.
 
+    Where rows are worked on in parts, each part has a pass of 2. by itself from the same beginning, and
+    their ends are averaged by the mass of their rows (McDonald, Hall and Mann 2010). What 3. comes to
+    does not depend on it.
+
     A state that is settled goes on with 3. Not for a loss that is not quadratic (step 3 would need a
     line search).
     """
@@ -64,24 +69,62 @@ class SGD:
         yield from _conjugate(problem, landed)
 
     def _averaged_pass(self, problem: Streamed, state: State) -> Iterator[State]:
-        """2. The average of one stochastic path; later points weigh more (Shamir and Zhang 2013)."""
+        """2. From the state on; a path over rows in one part yields some states on its way."""
+        rows, n_rows = problem.rows, float(problem.n_rows)
+        if rows.parts > 1:
+            work = partial(_walked_apart, self, problem.sketch, state.theta)
+            walked = rows.engine.reduce(work, problem.parted(), Walked.merge)
+            yield State(walked.average, state.passes + 1, settled=True)
+            return
+        walked, looks = Walked(state.theta), 0
         rng = np.random.default_rng(self.seed)
-        preconditioner = problem.sketch.preconditioner
-        theta = average = state.theta
-        n_rows = float(problem.n_rows)
-        size = self.batch_size or _minibatch(n_rows, len(theta))
-        step = stable_step(problem.sketch.largest, size)
-        seen_rows = looks = 0
-        for count, seen in enumerate(problem.minibatches(size, rng), 1):
-            gradient = problem.gradient(theta, seen)
-            direction = preconditioner.solve(gradient)
-            theta = theta - _bounded(step, gradient, direction, seen) * direction
-            average = average + (theta - average) * (2 / (count + 1))
-            seen_rows += len(seen.v)
-            if LOOKS * seen_rows >= (looks + 1) * n_rows and seen_rows < n_rows:
-                looks = int(LOOKS * seen_rows / n_rows)
-                yield State(average, state.passes + seen_rows / n_rows)
-        yield State(average, state.passes + 1, settled=True)
+        for walked in _walk(self, problem, problem.sketch, state.theta, rng):
+            if LOOKS * walked.rows >= (looks + 1) * n_rows and walked.rows < n_rows:
+                looks = int(LOOKS * walked.rows / n_rows)
+                yield State(walked.average, state.passes + walked.rows / n_rows)
+        yield State(walked.average, state.passes + 1, settled=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Walked:
+    """The average of a stochastic path over some rows; that of two is no union, but their mean by mass."""
+
+    average: Floats  # (q, k)
+    rows: int = 0
+    mass: float = 0.0
+
+    def merge(self, other: Walked) -> Walked:
+        mass = self.mass + other.mass
+        share = other.mass / mass if mass else 0.0
+        average = self.average + (other.average - self.average) * share
+        return Walked(average, self.rows + other.rows, mass)
+
+
+def _walked_apart(
+    solver: SGD, sketch: Sketch, theta: Floats, numbered: tuple[int, Streamed]
+) -> Walked:
+    """Where the path over one part of the rows ends."""
+    number, problem = numbered
+    walked, rng = Walked(theta), np.random.default_rng((solver.seed, number))
+    for further in _walk(solver, problem, sketch, theta, rng):
+        walked = further
+    return walked
+
+
+def _walk(
+    solver: SGD, problem: Streamed, sketch: Sketch, theta: Floats, rng: np.random.Generator
+) -> Iterator[Walked]:
+    """One stochastic path from theta on; later points weigh more (Shamir and Zhang 2013)."""
+    average, rows, mass = theta, 0, 0.0
+    size = solver.batch_size or _minibatch(float(problem.n_rows), len(theta))
+    step = stable_step(sketch.largest, size)
+    for count, seen in enumerate(problem.minibatches(size, rng), 1):
+        gradient = problem.gradient(theta, seen)
+        direction = sketch.preconditioner.solve(gradient)
+        theta = theta - _bounded(step, gradient, direction, seen) * direction
+        average = average + (theta - average) * (2 / (count + 1))
+        rows, mass = rows + len(seen.v), mass + seen.total
+        yield Walked(average, rows, mass)
 
 
 def _minibatch(n_rows: float, q: int) -> int:

@@ -5,8 +5,10 @@
 
 from gentle.sources.arrays import Arrays
 from gentle.sources.batches import Batches
+from gentle.sources.dask import Partitions
 from gentle.sources.files import read_file
 from gentle.sources.frames import Frame
+from gentle.sources.lending import lent
 from gentle.sources.opening import open_source, pair_targets, with_columns
 from gentle.sources.plan import Plan
 from gentle.sources.source import Chunk, Matrix, Schema, Source
@@ -19,11 +21,13 @@ __all__ = [
     "Chunk",
     "Frame",
     "Matrix",
+    "Partitions",
     "Plan",
     "Schema",
     "Source",
     "Subset",
     "hold_out",
+    "lent",
     "open_source",
     "pair_targets",
     "query",

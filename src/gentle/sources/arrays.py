@@ -32,6 +32,7 @@ class Arrays:
     start: int = 0  # where the first row stands in the whole
     name: str = "the arrays"
     seeks: ClassVar[bool] = True
+    divides: ClassVar[bool] = True
     replayable: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

@@ -88,6 +88,7 @@ class Batches:
     stop: int | None = None  # and the one after the last
     steady: Steady = field(default_factory=Steady)
     seeks: ClassVar[bool] = False
+    divides: ClassVar[bool] = False
 
     @property
     def replayable(self) -> bool:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import glob
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -25,7 +27,7 @@ from gentle.sources.source import Schema, described, joinable
 FORMATS: dict[str, Format] = {
     ending: kind for kind in (Csv(), Parquet(), Ipc(), Ndjson()) for ending in kind.endings
 }
-Stamp = tuple[int, int, int]
+Stamp = tuple[int, int]
 SMALL = 2**28  # bytes: up to here a file is read into memory, once
 PACKED = 8  # times what a compressed file may be unpacked
 
@@ -44,6 +46,10 @@ class Files:
     @property
     def seeks(self) -> bool:
         return self.kind.seeks
+
+    @property
+    def divides(self) -> bool:
+        return len(self.paths) > 1 or not any(_unpacked(Path(path)) > 1 for path in self.paths)
 
     @cached_property
     def beside(self) -> tuple[str, ...]:
@@ -72,11 +78,29 @@ class Files:
     def unchanged(self) -> None:
         for path, stamp in self.stamps.items():
             if not path.exists():
-                raise GentleError(f"{path} was there when it was opened, and is there no more")
+                raise GentleError(
+                    f"{path} was there when it was opened, and is there no more, or not where a worker runs"
+                )
             if _stamp(path) != stamp:
                 raise GentleError(
                     f"{path} was changed while it was read: read it again once it stays"
                 )
+
+    def part(self, start: int, stop: int) -> tuple[Files, int]:
+        ends = list(accumulate(self._heights))
+        first = min(bisect_right(ends, start), len(ends) - 1)
+        last = max(first, bisect_left(ends, stop))
+        paths = self.paths[first : last + 1]
+        stamps = {path: stamp for path, stamp in self.stamps.items() if str(path) in paths}
+        return replace(self, paths=paths, stamps=stamps), ends[first - 1] if first else 0
+
+    @cached_property
+    def _heights(self) -> list[int]:
+        """The rows of each file."""
+        if len(self.paths) == 1:
+            return [0]  # it is not asked for
+        plans = [self.kind.plan([path], {}).select(pl.len()) for path in self.paths]
+        return [int(each.item()) for each in pl.collect_all(plans)]
 
     @property
     def _local(self) -> bool:
@@ -114,16 +138,23 @@ def read_file(place: str | Path) -> Frame | Plan:
         if size <= SMALL:
             return Frame(_read(kind, paths), name)
         _check_alike(paths, [_schema(kind, each) for each in paths])
-        stamps = {each: _stamp(each) for each in paths}
-        return Plan(Files(kind, tuple(map(str, paths)), stamps=stamps), name=name)
+        return scanned(paths, name)
     except OSError as error:
         raise GentleError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
 def _stamp(path: Path) -> Stamp:
-    """(bytes, time of the last change in ns, number of the file) that change when a file does."""
+    """(bytes, time of the last change in ns), which change when a file does."""
     seen = path.stat()
-    return seen.st_size, seen.st_mtime_ns, seen.st_ino
+    return seen.st_size, seen.st_mtime_ns
+
+
+def scanned(paths: Sequence[Path], name: str) -> Plan:
+    """The rows of files that are read anew in each pass, from wherever a worker runs."""
+    places = [each.absolute() for each in paths]
+    stamps = {each: _stamp(each) for each in places}
+    kind = FORMATS[_ending(places[0])]
+    return Plan(Files(kind, tuple(map(str, places)), stamps=stamps), name=name)
 
 
 def check_place(uri: str) -> None:

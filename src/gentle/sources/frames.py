@@ -19,6 +19,7 @@ class Frame:
     name: str = "the frame"
     start: int = 0  # where the first row stands in the whole
     seeks: ClassVar[bool] = True
+    divides: ClassVar[bool] = True
     sparse: ClassVar[bool] = False
     replayable: ClassVar[bool] = True
 

@@ -18,13 +18,14 @@ from gentle.batch import Labels
 from gentle.errors import GentleError, first_line, is_number, listed
 from gentle.sources.arrays import Arrays, Numbers
 from gentle.sources.batches import Again, Batches, Once
+from gentle.sources.dask import Partitions, is_partitioned, partitions
 from gentle.sources.files import check_place, read_file
 from gentle.sources.frames import Frame
 from gentle.sources.plan import Given, Plan
 from gentle.sources.source import Source
 from gentle.sources.sql import Query, is_database, query
 
-SOURCES = (Arrays, Batches, Frame, Plan, Query)
+SOURCES = (Arrays, Batches, Frame, Partitions, Plan, Query)
 REFUSED = (
     *(TypeError, ValueError, OverflowError, NotImplementedError),
     *(pl.exceptions.PolarsError, pl.exceptions.PanicException),
@@ -49,6 +50,8 @@ def open_source(data: Any, names: Sequence[str] | None = None) -> Source:
         return data
     if isinstance(data, pl.LazyFrame):
         return Plan(Given(data))
+    if is_partitioned(data):
+        return partitions(data, _open_frame)
     if (pieces := _pieces(data)) is not None:
         return Batches(pieces, partial(_open_piece, names=names))
     return _open_whole(data, names)
@@ -61,7 +64,7 @@ def _open_whole(data: Any, names: Sequence[str] | None) -> Source:
     if isinstance(data, Mapping):
         return Frame(_of_columns(data))
     if _is_frame(data):
-        return Frame(_frame(data))
+        return _open_frame(data)
     if hasattr(data, "__array__") or is_sparse_matrix(data):
         x = _matrix(data)
         return Arrays(x, _names(x, names))
@@ -69,6 +72,10 @@ def _open_whole(data: Any, names: Sequence[str] | None) -> Source:
         "data must be a frame, the path of a file, a pair (X, y) of arrays, or batches of such: "
         f"this is {type(data).__name__}"
     )
+
+
+def _open_frame(data: Any) -> Frame:
+    return Frame(_frame(data))
 
 
 def _open_piece(piece: Any, names: Sequence[str] | None) -> Source:

@@ -13,7 +13,7 @@ import polars as pl
 from threadpoolctl import ThreadpoolController
 
 from gentle.errors import GentleError, first_line
-from gentle.sources.source import Chunk, Schema, in_runs, numbered
+from gentle.sources.source import Chunk, Schema, bounds, numbered
 from gentle.sources.steady import Steady
 
 Types = Mapping[str, pl.DataType]
@@ -28,6 +28,10 @@ class Reader(Protocol):
     @property
     def seeks(self) -> bool:
         """Whether a slice can be read without reading what stands before it."""
+
+    @property
+    def divides(self) -> bool:
+        """Whether parts cost about as much as the whole."""
 
     @property
     def beside(self) -> tuple[str, ...]:
@@ -47,6 +51,9 @@ class Reader(Protocol):
 
     def explain(self, error: Exception) -> GentleError:
         """What polars could not read, in one sentence."""
+
+    def part(self, start: int, stop: int) -> tuple[Reader, int]:
+        """(what is enough to read the rows from start up to stop, the first row that it reads)."""
 
     def unchanged(self) -> None:
         """Raises GentleError where what is read is no longer what it was when it was opened."""
@@ -90,6 +97,7 @@ class Given:
 
     table: pl.LazyFrame
     seeks: ClassVar[bool] = False
+    divides: ClassVar[bool] = False
     beside: ClassVar[tuple[str, ...]] = ()
 
     def plan(self, types: Types) -> pl.LazyFrame:  # noqa: ARG002
@@ -107,6 +115,9 @@ class Given:
     def explain(self, error: Exception) -> GentleError:
         return GentleError(f"the LazyFrame cannot be collected: {first_line(error)}")
 
+    def part(self, start: int, stop: int) -> tuple[Given, int]:  # noqa: ARG002
+        return self, 0
+
     def unchanged(self) -> None:
         """Its rows are counted, which says as much as can be said."""
 
@@ -122,6 +133,7 @@ class Plan:
     name: str = "the LazyFrame"
     start: int = 0  # where the first row stands in the whole
     stop: int | None = None  # and the one after the last
+    origin: int = 0  # where the first row stands that the reader reads
     types: dict[str, pl.DataType] = field(default_factory=dict)  # widened so far
     known: dict[int, Schema] = field(default_factory=dict)  # by how many were widened
     steady: Steady = field(default_factory=Steady)
@@ -132,10 +144,14 @@ class Plan:
     def seeks(self) -> bool:
         return self.reader.seeks
 
+    @property
+    def divides(self) -> bool:
+        return self.reader.divides
+
     def schema(self) -> Schema:
         if len(self.types) not in self.known:
             try:
-                self.known[len(self.types)] = self._from(0).collect_schema()
+                self.known[len(self.types)] = self._from(self.start).collect_schema()
             except UNREADABLE as error:
                 raise self.reader.explain(error) from None
         return self.known[len(self.types)]
@@ -162,7 +178,7 @@ class Plan:
                         at += piece.height
                 self.reader.unchanged()
                 self._whole(at)
-                if (self.start, self.stop) == (0, None):
+                if self.stop is None:
                     self.steady.count(at, self.name)
                 return
             except UNREADABLE as error:
@@ -179,7 +195,12 @@ class Plan:
             raise self.reader.explain(error) from None
 
     def split(self, parts: int) -> Sequence[Plan]:
-        return in_runs(self, parts)
+        return [self._part(self.start + a, self.start + b) for a, b in bounds(self.height(), parts)]
+
+    def _part(self, start: int, stop: int) -> Plan:
+        reader, skipped = self.reader.part(start - self.origin, stop - self.origin)
+        origin = self.origin + skipped
+        return replace(self, reader=reader, start=start, stop=stop, origin=origin)
 
     def _whole(self, at: int) -> None:
         """Raises GentleError where polars stopped in the middle and says nothing, as after a panic."""
@@ -203,5 +224,5 @@ class Plan:
         """The rows from one on, up to the end of this part."""
         plan = self.reader.plan(self.types)
         if self.stop is not None:
-            return plan.slice(row, self.stop - row)
-        return plan.slice(row) if row else plan
+            return plan.slice(row - self.origin, self.stop - row)
+        return plan.slice(row - self.origin) if row > self.origin else plan

@@ -67,6 +67,10 @@ class Source(Protocol):
         """Whether a part can be read without reading what stands before it."""
 
     @property
+    def divides(self) -> bool:
+        """Whether all parts together cost about as much as the whole."""
+
+    @property
     def sparse(self) -> bool:
         """Whether its numbers are sparse."""
 

@@ -43,6 +43,7 @@ class Query:
     stop: int | None = None  # and the one after the last
     steady: Steady = field(default_factory=Steady)
     seeks: ClassVar[bool] = False
+    divides: ClassVar[bool] = False
     sparse: ClassVar[bool] = False
     replayable: ClassVar[bool] = True
 

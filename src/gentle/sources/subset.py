@@ -19,7 +19,7 @@ class Subset:
     """The rows of a source that a mask over its row numbers keeps."""
 
     source: Source
-    keep: npt.NDArray[np.bool_]  # one truth for each row of the whole
+    keep: npt.NDArray[np.bool_]  # (n,) one truth for each of its rows
 
     @property
     def name(self) -> str:
@@ -38,6 +38,10 @@ class Subset:
         return self.source.seeks
 
     @property
+    def divides(self) -> bool:
+        return self.source.divides
+
+    @property
     def sparse(self) -> bool:
         return self.source.sparse
 
@@ -45,16 +49,16 @@ class Subset:
         return self.source.schema()
 
     def height(self) -> int:
-        stop = self.start + self.source.height()
-        return int(self.keep[self.start : stop].sum())
+        return int(self.keep.sum())
 
     def scan(self, columns: Sequence[str], rows: int) -> Iterator[Chunk]:
         for numbers, table in self.source.scan(columns, rows):
-            if len(numbers) and numbers[-1] >= len(self.keep):
+            at = numbers - self.start
+            if len(at) and at[-1] >= len(self.keep):
                 raise GentleError(
                     f"{self.name} has more rows than when they were counted: keep it as it is"
                 )
-            keep = self.keep[numbers]
+            keep = self.keep[at]
             if isinstance(table, Matrix):
                 other = {name: column[keep] for name, column in table.other.items()}
                 labels = {name: column[keep] for name, column in table.labels.items()}
@@ -63,7 +67,12 @@ class Subset:
                 yield Chunk(numbers[keep], table.filter(pl.Series(keep)))
 
     def split(self, parts: int) -> Sequence[Subset]:
-        return [Subset(part, self.keep) for part in self.source.split(parts)]
+        pieces = self.source.split(parts)
+        starts = [part.start - self.start for part in pieces]
+        ends = [*starts[1:], len(self.keep)]
+        return [
+            Subset(part, self.keep[a:b]) for part, a, b in zip(pieces, starts, ends, strict=True)
+        ]
 
 
 def hold_out(source: Source, share: float, *, shuffle: bool, seed: int) -> tuple[Subset, Subset]:

@@ -1,0 +1,65 @@
+"""Which engine is meant."""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor as Pool
+from typing import Any
+
+from gentle.engines.dask import Dask
+from gentle.engines.engine import Engine
+from gentle.engines.here import Here
+from gentle.engines.pooled import Executor, Processes, Threads
+from gentle.engines.ray import Ray
+from gentle.engines.spark import Spark
+from gentle.engines.torchrun import Torchrun
+from gentle.errors import GentleError, listed, near
+
+ENGINES: dict[str, type[Any]] = {
+    "here": Here,
+    "threads": Threads,
+    "processes": Processes,
+    "dask": Dask,
+    "torchrun": Torchrun,
+    "ray": Ray,
+    "spark": Spark,
+}
+COUNTED = {"threads": Threads, "processes": Processes}
+SCHEME = "dask://"
+
+
+def open_engine(engine: Any) -> Engine:
+    """The engine of a name, such as "threads" or "processes:4", of the address of a cluster, or around a
+    pool of `concurrent.futures`.
+
+    Raises GentleError for what is none of these.
+    """
+    if isinstance(engine, str):
+        return _named(engine)
+    if isinstance(engine, Pool):
+        return Executor(engine)
+    if isinstance(engine, Here | Threads | Processes | Dask | Ray | Spark | Torchrun | Executor):
+        return engine
+    raise GentleError(
+        "an engine is named by a text, or is a pool of concurrent.futures, and this is "
+        f"{type(engine).__name__}"
+    )
+
+
+def _named(text: str) -> Engine:
+    if text.startswith(SCHEME):
+        return Dask("tcp://" + text.removeprefix(SCHEME))
+    name, colon, workers = text.partition(":")
+    if name not in ENGINES:
+        raise GentleError(
+            f"there is no engine '{text}': {near(name, [*ENGINES, SCHEME + 'host:8786'])}"
+        )
+    if not colon:
+        found: Engine = ENGINES[name]()
+        return found
+    if name not in COUNTED or not workers.isdecimal() or int(workers) < 1:
+        raise GentleError(
+            f"engine='{text}' is none: a number of workers stands in "
+            f"{listed((f'{each}:4' for each in COUNTED), 'or')}"
+        )
+    counted: Engine = COUNTED[name](int(workers))
+    return counted

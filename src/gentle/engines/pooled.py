@@ -1,0 +1,221 @@
+"""Pools of workers: threads, processes, and whatever else speaks `concurrent.futures`."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Executor as Pool
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, TypeVar
+
+from loky import get_reusable_executor
+from loky.backend.utils import kill_process_tree
+from loky.process_executor import ShutdownExecutorError
+from threadpoolctl import threadpool_limits
+
+from gentle.engines.engine import BLOCKS_PER_WORKER, P, S, blocks, in_order, reduced, tree
+from gentle.engines.telling import Told, heard, second, told, told_together
+from gentle.errors import GentleError
+
+ATTEMPTS = 4  # at a pass whose workers are lost or hang
+IDLE = 300  # seconds after which processes that wait for work end
+WORKER = {  # environment of a process that works: one thread, and memory kept for the next batch
+    **dict.fromkeys(
+        ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"), "1"
+    ),
+    "MALLOC_TRIM_THRESHOLD_": str(2**30),
+    "MALLOC_MMAP_THRESHOLD_": str(2**25),
+}
+
+T = TypeVar("T")
+
+
+class LateError(Exception):
+    """No worker has answered within the deadline."""
+
+
+LOST = (BrokenExecutor, ShutdownExecutorError, LateError)  # and what they had is to be done again
+
+
+def cores() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class Threads:
+    """Threads of this process, each with a block of parts and one thread of arithmetic."""
+
+    workers: int = field(default_factory=cores)
+    near: ClassVar[bool] = True
+
+    def reduce(self, work: Callable[[P], S], parts: Sequence[P], merge: Callable[[S, S], S]) -> S:
+        with threadpool_limits(1), ThreadPoolExecutor(self.workers) as pool:
+            return Executor(pool, self.workers).reduce(work, parts, merge)
+
+    def map(self, work: Callable[[P], S], parts: Sequence[P]) -> Iterator[S]:
+        with threadpool_limits(1), ThreadPoolExecutor(self.workers) as pool:
+            yield from Executor(pool, self.workers).map(work, parts)
+
+
+@dataclass(frozen=True)
+class Executor:
+    """A pool that the caller has made, and ends."""
+
+    pool: Pool
+    workers: int = field(default_factory=cores)
+    deadline: float | None = None  # seconds within which some block of parts must come back
+
+    @property
+    def near(self) -> bool:
+        return isinstance(self.pool, ThreadPoolExecutor)
+
+    def reduce(self, work: Callable[[P], S], parts: Sequence[P], merge: Callable[[S, S], S]) -> S:
+        runs = dict(enumerate(blocks(parts, BLOCKS_PER_WORKER * self.workers)))
+        submit = self.pool.submit
+        try:
+            if self.near:
+                jobs = {at: submit(reduced, work, run, merge) for at, run in runs.items()}
+                found = _gathered(jobs, self.deadline)
+                return tree((found[at] for at in runs), merge)
+            apart = {at: submit(told, work, run, merge) for at, run in runs.items()}
+            return _merged(_gathered(apart, self.deadline), merge)
+        except LOST as error:
+            raise _lost(error, self.deadline) from None
+
+    def map(self, work: Callable[[P], S], parts: Sequence[P]) -> Iterator[S]:
+        most, result = BLOCKS_PER_WORKER * self.workers, _within(self.deadline)
+        try:
+            if self.near:
+                yield from in_order(lambda part: self.pool.submit(work, part), parts, most, result)
+                return
+            for found in in_order(_apart(self.pool, work), parts, most, result):
+                yield heard(found)
+        except LOST as error:
+            raise _lost(error, self.deadline) from None
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Processes of their own, started afresh and kept for later passes; each has one thread.
+
+    Where one is lost, or none has answered within the deadline, all are replaced, and what they had not
+    done is done again.
+    """
+
+    workers: int = field(default_factory=cores)
+    deadline: float | None = None  # seconds within which some block of parts must come back
+    near: ClassVar[bool] = False
+
+    def reduce(self, work: Callable[[P], S], parts: Sequence[P], merge: Callable[[S, S], S]) -> S:
+        left = dict(enumerate(blocks(parts, BLOCKS_PER_WORKER * self.workers)))
+        done: dict[int, Told[S]] = {}
+        for attempt in range(1, ATTEMPTS + 1):
+            jobs: dict[int, Future[Told[S]]] = {}
+            try:
+                with self._pool() as pool:
+                    jobs = {at: pool.submit(told, work, run, merge) for at, run in left.items()}
+                    return _merged(done | _gathered(jobs, self.deadline), merge)
+            except LOST as error:
+                if attempt == ATTEMPTS:
+                    raise _lost(error, self.deadline) from None
+                done |= {at: job.result() for at, job in jobs.items() if _succeeded(job)}
+                left = {at: run for at, run in left.items() if at not in done}
+        raise AssertionError
+
+    def map(self, work: Callable[[P], S], parts: Sequence[P]) -> Iterator[S]:
+        at, most = 0, BLOCKS_PER_WORKER * self.workers
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                with self._pool() as pool:
+                    submit, result = _apart(pool, work), _within(self.deadline)
+                    for found in in_order(submit, parts[at:], most, result):
+                        at += 1
+                        yield heard(found)
+                return
+            except LOST as error:
+                if attempt == ATTEMPTS:
+                    raise _lost(error, self.deadline) from None
+
+    @contextmanager
+    def _pool(self) -> Iterator[Any]:
+        """The processes, which end where some are lost, hang, or work for nobody after Ctrl-C."""
+        with unheard():
+            pool = get_reusable_executor(self.workers, timeout=IDLE, env=WORKER)
+            ready = pool.submit(cores)  # they start with the first job
+        try:
+            ready.result()  # a deadline is for the work, not for their start
+            yield pool
+        except (*LOST, KeyboardInterrupt):
+            for process in [*pool._processes.values()]:
+                kill_process_tree(
+                    process
+                )  # kill_workers= of the shutdown fails where a job was cancelled
+            pool.shutdown(wait=True)
+            raise
+
+
+@contextmanager
+def unheard() -> Iterator[None]:
+    """Processes that start meanwhile do not hear Ctrl-C: it is for this one, which ends them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _apart(pool: Pool, work: Callable[[P], S]) -> Callable[[P], Future[Told[S]]]:
+    """How a part is handed to a worker that does not see this memory."""
+    return lambda part: pool.submit(told, work, [part], second)
+
+
+def _gathered(jobs: dict[int, Future[T]], deadline: float | None) -> dict[int, T]:
+    """The results of all jobs; on the first error those that have not begun are cancelled.
+
+    Raises LateError where none comes back within the deadline.
+    """
+    waiting = set(jobs.values())
+    try:
+        while waiting:
+            came, waiting = wait(waiting, deadline, FIRST_COMPLETED)
+            if not came:
+                raise LateError
+            for job in came:
+                job.result()
+        return {at: job.result() for at, job in jobs.items()}
+    finally:
+        for job in waiting:
+            job.cancel()
+
+
+def _within(deadline: float | None) -> Callable[[Future[T]], T]:
+    """How the result of one job is had."""
+    return lambda job: _gathered({0: job}, deadline)[0]
+
+
+def _succeeded(job: Future[T]) -> bool:
+    return job.done() and not job.cancelled() and job.exception() is None
+
+
+def _merged(found: dict[int, Told[S]], merge: Callable[[S, S], S]) -> S:
+    return heard(tree((found[at] for at in sorted(found)), told_together(merge)))
+
+
+def _lost(error: Exception, deadline: float | None) -> GentleError:
+    """What is said where workers do not bring back what they were given."""
+    if isinstance(error, LateError):
+        return GentleError(
+            f"no worker answered within the deadline of {deadline:g} seconds: give it more time, or look "
+            "at what holds it up"
+        )
+    return GentleError(
+        "workers were lost in the middle of their work, more than once; often they were out of memory: "
+        "take fewer of them, or more and smaller parts (parts=)"
+    )

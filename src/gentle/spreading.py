@@ -1,0 +1,64 @@
+"""Spreading: rows in parts, where the workers of an engine can read them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from typing import Any
+
+from gentle.design import Rows
+from gentle.engines import Engine, Here, open_engine
+from gentle.errors import GentleError, GentleWarning
+from gentle.sources import Source, lent
+
+PART_NUMBERS = 2**22  # of float64 in a part: 32 MiB, enough beside what it costs to hand it out
+MOST_PARTS = 4_096
+
+
+@contextmanager
+def spread(rows: Rows, engine: Any, parts: int | None = None) -> Iterator[Rows]:
+    """The rows, of which each pass makes parts, for the workers of an engine; see `placed`."""
+    with placed(rows.source, engine, parts) as (source, place, number):
+        yield replace(rows, source=source, engine=place, parts=number)
+
+
+@contextmanager
+def placed(
+    source: Source, engine: Any, parts: int | None = None
+) -> Iterator[tuple[Source, Engine, int]]:
+    """(the rows where workers can read them, the engine that is meant, how many parts they come in).
+
+    Their number is that of the caller, else fixed by the rows alone, so that it does not depend on the
+    workers which bits a fit has; an engine that is here makes one.
+
+    Raises GentleError for an engine that does not exist, and for parts that are no whole number.
+    """
+    place = open_engine(engine)
+    if parts is not None and (not isinstance(parts, int) or isinstance(parts, bool) or parts < 1):
+        raise GentleError(
+            f"parts= is how many a pass makes of the rows, 1 or more, and is {parts!r}"
+        )
+    if (
+        not isinstance(place, Here)
+        and not source.divides
+        and (parts is None or not source.replayable)
+    ):
+        warnings.warn(
+            f"{source.name} can only be read from the beginning, so engine= does nothing for it: "
+            "a file or a frame goes in parts",
+            GentleWarning,
+            stacklevel=6,
+        )
+        place, parts = Here(), 1
+    if parts is None:
+        parts = 1 if isinstance(place, Here) else _even_parts(source)
+    with nullcontext(source) if place.near else lent(source) as lent_source:
+        yield lent_source, place, parts
+
+
+def _even_parts(source: Source) -> int:
+    """So many that each is worth handing out."""
+    numbers = source.height() * max(1, len(source.schema()))
+    return max(1, min(MOST_PARTS, numbers // PART_NUMBERS))

@@ -1,0 +1,227 @@
+"""The same answer on every engine: a fit, its errors, predictions and a certificate, in any parts.
+
+Same parts, same bits; other parts, the same to rounding.
+"""
+
+import os
+import subprocess
+import sys
+import textwrap
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from threadpoolctl import threadpool_limits
+
+import gentle
+from gentle import GentleError, GentleWarning
+from gentle.spreading import placed
+
+ENGINES = ["here", "threads:1", "threads:8", "processes:2", "dask"]
+ASKED = [{}, {"errors": "HC1"}, {"cluster": "k"}, {"weights": "w"}, {"method": "qr"}]
+N = 6_007
+FORMULA = "y ~ a + bs(b, df=4) + C(g) + a:b"
+CLOSE = 1e-12
+
+
+def table(n=N):
+    rng = np.random.default_rng(11)
+    frame = pl.DataFrame(
+        {
+            "a": rng.normal(3, 2, n),
+            "b": rng.uniform(size=n),
+            "g": rng.choice(["north", "south", "west"], n),
+            "w": rng.uniform(0.5, 2, n),
+            "k": rng.integers(0, 40, n),
+        }
+    )
+    noise = pl.Series(rng.normal(size=n)) + (pl.col("k") / 40)
+    return frame.with_columns(y=2 * pl.col("a") + (5 * pl.col("b")).sin() + noise)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    found = tmp_path_factory.mktemp("rows") / "rows.parquet"
+    table().write_parquet(found, row_group_size=500)
+    return found
+
+
+@pytest.fixture(params=["file", "files", "csv", "frame"])
+def rows(request, path, tmp_path, monkeypatch):
+    """The same rows, as workers come to them in different ways."""
+    if request.param == "frame":
+        return table()
+    monkeypatch.setattr("gentle.sources.files.SMALL", 0)
+    if request.param == "file":
+        return path
+    if request.param == "csv":
+        table().write_csv(tmp_path / "rows.csv")
+        return tmp_path / "rows.csv"
+    for at, start in enumerate([0, 10, 2_500, 2_501]):
+        stop = [10, 2_500, 2_501, N][at]
+        table()[start:stop].write_parquet(tmp_path / f"{at}.parquet")
+    return tmp_path
+
+
+def numbers(fit):
+    return np.array([*fit.coef.values(), *fit.std_errors.values(), fit.r2, fit.sigma])
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_fit_is_the_same_however_workers_come_to_the_rows(rows, engine):
+    same(rows, engine, {"errors": "HC1"})
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("asked", ASKED, ids=str)
+def test_a_fit_is_the_same_with_any_errors(path, engine, asked):
+    same(path, engine, asked)
+
+
+def same(rows, engine, asked):
+    whole = gentle.fit(rows, FORMULA, **asked)
+    found = gentle.fit(rows, FORMULA, engine=engine, parts=8, **asked)
+    np.testing.assert_allclose(numbers(found), numbers(whole), rtol=CLOSE)
+    assert found.tally == whole.tally
+    with threadpool_limits(1):
+        here = gentle.fit(rows, FORMULA, parts=8, **asked)
+    np.testing.assert_array_equal(numbers(found), numbers(here))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_arrays_and_a_test_set_are_the_same(engine):
+    frame = table()
+    pair = frame.select("a", "b", "w").to_numpy(), frame["y"].to_numpy()
+    whole, found = (
+        gentle.fit(pair, test=0.25, shuffle=True, cluster=frame["k"].to_numpy(), **where)
+        for where in ({}, {"engine": engine, "parts": 5})
+    )
+    np.testing.assert_allclose(numbers(found), numbers(whole), rtol=CLOSE)
+    assert found.held_out.r2 == pytest.approx(whole.held_out.r2, rel=CLOSE)
+
+
+@pytest.mark.parametrize(
+    ("solver", "engine"),
+    [*(("sgd", each) for each in ENGINES), ("cg", "threads:2"), ("gd", "threads:2")],
+)
+def test_a_descent_comes_to_its_tolerance(path, solver, engine):
+    found = gentle.fit(path, "y ~ a + b + C(g)", solver=solver, engine=engine, parts=4)
+    assert found.way.stop == "tolerance"
+    assert found.certificate.in_se <= 1e-3
+    here = gentle.fit(path, "y ~ a + b + C(g)", solver=solver, parts=4)
+    assert found.certificate.in_se == pytest.approx(here.certificate.in_se, rel=1e-6)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_predictions_and_a_certificate_are_the_same(engine, monkeypatch, tmp_path):
+    rows = table()
+    monkeypatch.setattr("gentle.spreading.PART_NUMBERS", 6_000)
+    fit = gentle.fit(rows, FORMULA)
+    np.testing.assert_allclose(fit.predict(rows, engine=engine), fit.predict(rows), rtol=CLOSE)
+    written = fit.predict_to(rows, tmp_path / "out.csv", append=True, engine=engine)
+    assert written.n_rows == N
+    assert pl.read_csv(tmp_path / "out.csv")["a"].to_list() == table()["a"].to_list()
+    assert gentle.certify(fit, rows, FORMULA, engine=engine, parts=3).in_se < 1e-6
+
+
+def test_a_pool_of_the_caller_works_too():
+    frame = table()
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        found = gentle.fit(frame, FORMULA, engine=pool, parts=4, errors="HC3")
+    np.testing.assert_array_equal(
+        numbers(found), numbers(gentle.fit(frame, FORMULA, engine="threads", parts=4, errors="HC3"))
+    )
+
+
+def test_ranks_of_torchrun_all_have_the_answer(path, tmp_path):
+    script = tmp_path / "ranks.py"
+    script.write_text(
+        textwrap.dedent(f"""
+        import gentle
+        for asked in ({{}}, {{"errors": "HC1"}}, {{"solver": "sgd"}}):
+            here, ranks = (
+                gentle.fit({str(path)!r}, {FORMULA!r}, engine=engine, parts=6, **asked)
+                for engine in ("here", "torchrun")
+            )
+            assert here.coef == ranks.coef and here.std_errors == ranks.std_errors
+        assert (ranks.predict({str(path)!r}, engine="torchrun") == ranks.predict({str(path)!r})).all()
+        try:
+            gentle.fit({str(path)!r}, "y ~ log(a - 3)", engine="torchrun", parts=6, missing="raise")
+        except gentle.GentleError as error:
+            assert "row" in str(error)
+            print("refused")
+        try:
+            gentle.fit({str(path)!r}, "y ~ a", engine="torchrun", time_limit=1, solver="sgd")
+        except gentle.GentleError as error:
+            assert "max_passes" in str(error)
+            print("bounded")
+        """)
+    )
+    run = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "3", str(script)],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.count("refused") == run.stdout.count("bounded") == 3
+
+
+def test_parts_follow_from_the_rows_and_not_from_the_workers(path, monkeypatch):
+    monkeypatch.setattr("gentle.sources.files.SMALL", 0)
+    monkeypatch.setattr("gentle.spreading.PART_NUMBERS", 6_000)
+    source = gentle.sources.open_source(path)
+    counts = set()
+    for engine in ("threads:1", "threads:7", "processes:2"):
+        with placed(source, engine) as (_, _, parts):
+            counts.add(parts)
+    assert counts == {N * 6 // 6_000}
+    with placed(source, "here") as (_, _, parts):
+        assert parts == 1
+
+
+def test_rows_in_memory_are_lent_and_given_back():
+    with placed(gentle.sources.open_source(table()), "processes:2", 2) as (source, _, _):
+        (file,) = source.reader.paths
+        assert Path(file).exists()
+    assert not Path(file).exists()
+
+
+def test_rows_that_do_not_divide_stay_here_and_say_so():
+    pieces = list(table().select("a", "b", "y").iter_slices(1_000))
+    for data in (lambda: iter(pieces), iter(pieces)):
+        with pytest.warns(GentleWarning, match=r"engine= does nothing for it"):
+            found = gentle.fit(data, target="y", engine="processes:2")
+        assert found.n_rows == N
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        ({"engine": "thread"}, "there is no engine 'thread': did you mean 'threads'"),
+        ({"engine": "threads:0"}, "'threads:4' or 'processes:4'"),
+        ({"engine": "dask:4"}, "'threads:4' or 'processes:4'"),
+        ({"engine": 4}, "a pool of concurrent.futures, and this is int"),
+        ({"engine": "dask://127.0.0.1:9"}, r"no scheduler of Dask answers at tcp://127.0.0.1:9"),
+        ({"engine": "torchrun"}, "torchrun --nproc-per-node"),
+        ({"parts": 0}, "1 or more, and is 0"),
+        ({"parts": 1.5}, "1 or more, and is 1.5"),
+        ({"parts": True}, "1 or more, and is True"),
+    ],
+)
+def test_what_is_no_engine_is_refused(asked, sentence):
+    with pytest.raises(GentleError, match=sentence):
+        gentle.fit(table(50), "y ~ a", **asked)
+
+
+def test_a_row_that_is_refused_by_a_worker_has_its_own_number():
+    frame = table().with_columns(
+        a=pl.when(pl.int_range(N) == 4_321).then(float("inf")).otherwise("a")
+    )
+    for engine in ("threads:2", "processes:2"):
+        with pytest.raises(GentleError, match="infinite in row 4,322"):
+            gentle.fit(frame, "y ~ a", engine=engine, parts=5)
