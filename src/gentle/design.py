@@ -35,7 +35,7 @@ K = TypeVar("K", bound="npt.NDArray[Any] | csr_array[Any, Any]")
 
 HELD_BYTES = 2**28  # up to here rows that are walked often are kept as numbers
 POOL_NUMBERS = 2**23  # in memory at a time, where a stochastic pass reads a file
-FRAGMENTS = 64  # that such a pass reads in random order
+FRAGMENTS = 64  # of all rows, that such a pass reads in random order
 
 
 class Encoder(Protocol):
@@ -375,6 +375,7 @@ class Rows:
     raw: bool = False  # whether sparse rows and float32 stay so
     engine: Engine = field(default_factory=Here)  # where a pass works on them
     parts: int = 1  # that a pass makes of them
+    fragments: int = FRAGMENTS  # that a stochastic pass reads in random order
 
     def __iter__(self) -> Iterator[Batch]:
         wide = len(self.design.names) + len(self.design.targets)
@@ -390,14 +391,15 @@ class Rows:
 
     def split(self, parts: int) -> Sequence[Rows]:
         """The same rows in so many parts, in order, each to be worked on in one go wherever it is."""
-        one = replace(self, engine=Here(), parts=1)
+        fragments = max(1, self.fragments // parts)
+        one = replace(self, engine=Here(), parts=1, fragments=fragments)
         if parts == 1:
             return [one]
         return [replace(one, source=part) for part in self.source.split(parts)]
 
     def pools(self, rng: np.random.Generator) -> Iterator[Batch]:
         """Fragments of the source in random order, as many at a time as a pool holds."""
-        pieces = self.split(FRAGMENTS) if self.source.seeks else [self]
+        pieces = self.split(self.fragments) if self.source.seeks else [self]
         pool: list[Batch] = []
         for at in rng.permutation(len(pieces)):
             for batch in pieces[at]:
@@ -411,15 +413,15 @@ class Rows:
     def held(self) -> Rows | Held:
         """The rows as numbers in memory, where they are there already or take little of it.
 
-        Rows that are worked on in parts stay where they are.
+        Rows that are worked on in parts stay where they are: each worker reads its own.
         """
-        if self.parts > 1:  # each worker reads its own
-            return self
+        rows = replace(self, raw=True) if self.source.sparse or self.design.sparse else self
+        if self.parts > 1:
+            return rows
         there = self.source.sparse and self.source.height()
         if there or _in_place(self.source, self.design):
             once = replace(self, batch_rows=max(1, self.source.height()), raw=True)
             return Held.of(together(list(once)))
-        rows = replace(self, raw=True) if self.design.sparse else self
         if 8 * self.source.height() * self.design.width > HELD_BYTES:
             return rows
         held = tuple(rows)

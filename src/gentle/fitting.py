@@ -150,8 +150,8 @@ def fit(
             rows must be in random order; sorted ones break it.
         engine: where passes work: "here"; "threads" or "processes" of this machine, "processes:4" for so
             many; "dask" for the cluster at hand or one made here, "dask://scheduler:8786" for that of a
-            scheduler; "torchrun" among the ranks that torchrun started; or a pool of
-            `concurrent.futures`. Workers read files themselves, and rows in memory
+            scheduler; "torchrun" among the ranks that torchrun started; "ray", "spark"; or a
+            pool of `concurrent.futures`. Workers read files themselves, and rows in memory
             from a file that they share; only sums travel.
         parts: how many parts a pass makes of the rows. They fix the arithmetic, the engine only the place:
             the same parts give the same bits. By default one here, and elsewhere as the rows are many.

@@ -8,10 +8,12 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
+from scipy.sparse import csr_array
+
 from gentle.design import Rows
 from gentle.engines import Engine, Here, open_engine
 from gentle.errors import GentleError, GentleWarning
-from gentle.sources import Source, lent
+from gentle.sources import Arrays, Source, Subset, lent
 
 PART_NUMBERS = 2**22  # of float64 in a part: 32 MiB, enough beside what it costs to hand it out
 MOST_PARTS = 4_096
@@ -60,5 +62,13 @@ def placed(
 
 def _even_parts(source: Source) -> int:
     """So many that each is worth handing out."""
-    numbers = source.height() * max(1, len(source.schema()))
-    return max(1, min(MOST_PARTS, numbers // PART_NUMBERS))
+    return max(1, min(MOST_PARTS, _numbers(source) // PART_NUMBERS))
+
+
+def _numbers(source: Source) -> int:
+    """How many a source holds, the zeros of sparse ones not among them."""
+    if isinstance(source, Subset):
+        return _numbers(source.source)
+    if isinstance(source, Arrays) and isinstance(source.x, csr_array):
+        return int(source.x.nnz)
+    return source.height() * max(1, len(source.schema()))

@@ -14,10 +14,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from scipy import sparse
 from threadpoolctl import threadpool_limits
 
 import gentle
 from gentle import GentleError, GentleWarning
+from gentle.design import Rows, learn_design
 from gentle.spreading import placed
 
 ENGINES = ["here", "threads:1", "threads:8", "processes:2", "dask"]
@@ -225,3 +227,31 @@ def test_a_row_that_is_refused_by_a_worker_has_its_own_number():
     for engine in ("threads:2", "processes:2"):
         with pytest.raises(GentleError, match="infinite in row 4,322"):
             gentle.fit(frame, "y ~ a", engine=engine, parts=5)
+
+
+@pytest.mark.parametrize("engine", ["here", "threads:2", "processes:2"])
+def test_sparse_rows_stay_sparse_and_their_zeros_make_no_parts(engine):
+    rng = np.random.default_rng(4)
+    x = sparse.random_array((4_000, 5_000), density=1e-3, rng=rng, format="csr")
+    y = x @ rng.normal(size=5_000) + rng.normal(size=4_000)
+    with placed(gentle.sources.open_source((x, y)), engine) as (_, _, parts):
+        assert parts == 1
+    whole, found = (
+        gentle.fit((x, y), l2=0.1, seed=1, engine=where, parts=parts)
+        for where, parts in (("here", None), (engine, 4))
+    )
+    assert isinstance(found, gentle.Descended)
+    np.testing.assert_allclose(found.predict(x), whole.predict(x), atol=1e-2)
+
+
+def test_a_stochastic_pass_over_parts_makes_no_more_fragments_than_over_all(path, monkeypatch):
+    monkeypatch.setattr("gentle.sources.files.SMALL", 0)
+    source = gentle.sources.open_source(path)
+    rows = Rows(source, learn_design(source, "y ~ a + b"))
+    for parts in (1, 4, 16, 64, 100):
+        pieces = rows.split(parts)
+        assert sum(piece.fragments for piece in pieces) <= max(64, parts)
+        assert (
+            sum(len(batch.x) for piece in pieces for batch in piece.pools(np.random.default_rng(0)))
+            == N
+        )
