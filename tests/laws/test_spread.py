@@ -255,3 +255,20 @@ def test_a_stochastic_pass_over_parts_makes_no_more_fragments_than_over_all(path
             sum(len(batch.x) for piece in pieces for batch in piece.pools(np.random.default_rng(0)))
             == N
         )
+
+
+def test_a_relative_path_leads_workers_to_the_file_and_its_folder_is_no_column(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("gentle.sources.files.SMALL", 0)
+    folder = tmp_path / "run=3"
+    folder.mkdir()
+    table().write_parquet(folder / "rows.parquet")
+    gentle.fit(table(), "y ~ a", engine="processes:2", parts=2)  # workers that began elsewhere
+    monkeypatch.chdir(folder)
+    here, there = (
+        gentle.fit("rows.parquet", target="y", engine=engine, parts=3)
+        for engine in ("here", "processes:2")
+    )
+    assert "run" not in here.coef
+    assert there.coef == here.coef

@@ -86,6 +86,13 @@ class Files:
                     f"{path} was changed while it was read: read it again once it stays"
                 )
 
+    def anywhere(self) -> Files:
+        """The same files by paths that hold wherever a worker has its own."""
+        if not self._local:
+            return self
+        stamps = {path.absolute(): stamp for path, stamp in self.stamps.items()}
+        return replace(self, paths=tuple(map(str, stamps)), stamps=stamps)
+
     def part(self, start: int, stop: int) -> tuple[Files, int]:
         ends = list(accumulate(self._heights))
         first = min(bisect_right(ends, start), len(ends) - 1)
@@ -150,11 +157,10 @@ def _stamp(path: Path) -> Stamp:
 
 
 def scanned(paths: Sequence[Path], name: str) -> Plan:
-    """The rows of files that are read anew in each pass, from wherever a worker runs."""
-    places = [each.absolute() for each in paths]
-    stamps = {each: _stamp(each) for each in places}
-    kind = FORMATS[_ending(places[0])]
-    return Plan(Files(kind, tuple(map(str, places)), stamps=stamps), name=name)
+    """The rows of files that are read anew in each pass."""
+    stamps = {each: _stamp(each) for each in paths}
+    kind = FORMATS[_ending(paths[0])]
+    return Plan(Files(kind, tuple(map(str, paths)), stamps=stamps), name=name)
 
 
 def check_place(uri: str) -> None:

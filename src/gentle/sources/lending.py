@@ -13,7 +13,7 @@ import polars as pl
 from scipy.sparse import csr_array
 
 from gentle.sources.arrays import Arrays
-from gentle.sources.files import scanned
+from gentle.sources.files import Files, scanned
 from gentle.sources.frames import Frame
 from gentle.sources.plan import Plan
 from gentle.sources.source import Source
@@ -39,7 +39,9 @@ def _lent(source: Source, folder: Path) -> Source:
         columns = dict(zip(source.names, source.x.T, strict=True))
         beside = {**source.other, **source.labels}
         return _written(pl.DataFrame({**columns, **beside}), source, folder)
-    return source  # files, which workers open, and sparse parts, which are sent
+    if isinstance(source, Plan) and isinstance(source.reader, Files):
+        return replace(source, reader=source.reader.anywhere())
+    return source  # sparse parts are sent
 
 
 def _written(frame: pl.DataFrame, source: Source, folder: Path) -> Plan:
