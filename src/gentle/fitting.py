@@ -19,7 +19,7 @@ from gentle.descended import Descended
 from gentle.descending import approaches, confirm, descend, descend_rows, is_wide, of_target
 from gentle.design import Design, Held, Rows, learn_design
 from gentle.driver import Watch
-from gentle.engines import Torchrun, open_engine
+from gentle.engines import Torchrun, open_engine, unwatched
 from gentle.errors import CovarianceWarning, GentleError, PrecisionWarning, check_seed, listed
 from gentle.exact import Exact, Placing
 from gentle.given import Column, open_rows
@@ -186,7 +186,7 @@ def fit(
         device=device,
         dtype=dtype,
     )
-    if time_limit is not None and isinstance(open_engine(engine), Torchrun):
+    if time_limit is not None and isinstance(unwatched(open_engine(engine)), Torchrun):
         raise GentleError(
             "time_limit= would end one rank before another, and engine='torchrun' needs the same passes of "
             "all of them: bound the descent with max_passes="

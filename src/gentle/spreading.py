@@ -11,7 +11,7 @@ from typing import Any
 from scipy.sparse import csr_array
 
 from gentle.design import Rows
-from gentle.engines import Engine, Here, open_engine
+from gentle.engines import Engine, Here, open_engine, unwatched
 from gentle.errors import GentleError, GentleWarning
 from gentle.sources import Arrays, Source, Subset, lent
 
@@ -42,11 +42,8 @@ def placed(
         raise GentleError(
             f"parts= is how many a pass makes of the rows, 1 or more, and is {parts!r}"
         )
-    if (
-        not isinstance(place, Here)
-        and not source.divides
-        and (parts is None or not source.replayable)
-    ):
+    alone = isinstance(unwatched(place), Here)
+    if not alone and not source.divides and (parts is None or not source.replayable):
         warnings.warn(
             f"{source.name} can only be read from the beginning, so engine= does nothing for it: "
             "a file or a frame goes in parts",
@@ -55,7 +52,7 @@ def placed(
         )
         place, parts = Here(), 1
     if parts is None:
-        parts = 1 if isinstance(place, Here) else _even_parts(source)
+        parts = 1 if alone else _even_parts(source)
     with nullcontext(source) if place.near else lent(source) as lent_source:
         yield lent_source, place, parts
 

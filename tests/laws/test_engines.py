@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from operator import add
 from typing import ClassVar
 
 import distributed
@@ -21,8 +22,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
+import gentle
 from gentle.design import Held, Rows, learn_design
-from gentle.engines import Dask, Executor, Here, Processes, Ray, Spark, Threads
+from gentle.engines import Dask, Executor, Here, Processes, Ray, Spark, Threads, Watched
 from gentle.engines.engine import reduced, tree
 from gentle.errors import GentleError
 from gentle.exact import polish, solve
@@ -231,3 +233,52 @@ def test_a_part_that_takes_too_long_on_ray_is_given_up(ray):
 
 def test_parts_come_back_in_their_order(far):
     assert list(far.map(abs, range(-20, 0))) == list(range(20, 0, -1))
+
+
+# --- how far a pass is --------------------------------------------------------------------------
+
+
+def rested(part):
+    time.sleep(0.1)
+    return part
+
+
+@pytest.mark.parametrize("name", ["here", "threads:2", "processes:2", "dask"])
+def test_a_watched_pass_tells_of_all_its_parts_as_they_are_done(name, cluster):
+    seen = []
+    engine = Dask(cluster.scheduler_address) if name == "dask" else name
+    watched = Watched(engine, lambda done, parts: seen.append((done, parts)))
+    for run in (partial(watched.reduce, merge=add), lambda *given: sum(watched.map(*given))):
+        assert run(rested, range(32)) == sum(range(32))
+        done = [so_far for so_far, parts in seen if parts == 32]
+        assert len(done) == len(seen) > 1
+        assert done == sorted(set(done))
+        assert done[-1] == 32
+        seen.clear()
+
+
+def test_who_watches_does_not_change_how_many_parts_there_are():
+    rows = (np.arange(40.0).reshape(20, 2) ** 2, np.arange(20.0))
+    seen = []
+    watched = gentle.fit(rows, engine=Watched("here", lambda *told: seen.append(told)))
+    assert set(seen) == {(1, 1)}
+    assert watched.coef == gentle.fit(rows).coef
+    with pytest.raises(GentleError, match="no engine 'there'"):
+        gentle.fit(rows, engine=Watched("there", print))
+
+
+KEPT = []
+
+
+def kept(_):
+    """The process that worked, which has 400 MB more than when it began."""
+    if not KEPT:
+        KEPT.append(np.ones(50_000_000))
+    time.sleep(0.6)
+    return {os.getpid()}
+
+
+def test_processes_that_keep_memory_stay(recwarn):
+    workers = Processes(2).reduce(kept, range(8), set.union)
+    assert len(workers) == 2
+    assert not recwarn

@@ -49,9 +49,15 @@ def certify(
     from gentle.checking import certify as certify_data
     from gentle.tables import check_summary
 
-    with working(f"Reading {short(file)}"):
+    with working(f"Reading {short(file)}") as spinner:
         check = certify_data(
-            given, file, formula, target=target, weights=weights, l2=l2, engine=engine
+            given,
+            file,
+            formula,
+            target=target,
+            weights=weights,
+            l2=l2,
+            engine=spinner.watched(engine),
         )
     console().print(check_summary(check))
 

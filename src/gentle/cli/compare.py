@@ -80,13 +80,12 @@ def compare(
         from gentle.tables import contest_summary
 
     with nullcontext() if out is None else written_folder(out) as folder:
-        with working(f"Reading {short(file)}") as status:
+        with working(f"Reading {short(file)}") as spinner:
             lines: dict[str, Line] = {}
 
             def watch(name: str, step: Progress) -> None:
-                if status is not None:
-                    line = lines.setdefault(name, Line(tol, max_passes, time_limit))
-                    status.update(f"{name}: {line.after(step)}")
+                line = lines.setdefault(name, Line(tol, max_passes, time_limit))
+                spinner.tell(f"{name}: {line.after(step)}")
 
             found = contest(
                 file,

@@ -161,13 +161,12 @@ def fit(
         raise GentleError("--shuffle says which rows to hold out: say how many with --test 0.25")
     if save is not None:
         refuse_place(save)  # before the fit, which may take long
-    with working(f"Reading {short(file)}") as status:
+    with working(f"Reading {short(file)}") as spinner:
         unit = "scale" if l2 else "SE"
         line = Line(tol, max_passes, time_limit, unit)
 
         def watch(step: Progress) -> None:
-            if status is not None:
-                status.update(line.after(step))
+            spinner.tell(line.after(step))
 
         found = fit_data(
             file,
@@ -195,7 +194,7 @@ def fit(
             test=test,
             shuffle=shuffle,
             watch=watch,
-            engine=engine,
+            engine=spinner.watched(engine),
         )
     assert not isinstance(found, OnePass)  # the command does not ask for one
     fits = list(found.values()) if isinstance(found, Fits) else [found]

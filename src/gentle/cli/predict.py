@@ -83,9 +83,15 @@ def predict(
     from gentle.predicting import Asked, first_rows, predict_to
     from gentle.tables import predictions
 
-    asked = Asked(interval, "mean" if kind is None else kind.value, append, unseen.value, engine)
-    with working(f"Reading {short(file)}"):
+    with working(f"Reading {short(file)}") as spinner:
         found = load(model)
+        asked = Asked(
+            interval,
+            "mean" if kind is None else kind.value,
+            append,
+            unseen.value,
+            spinner.watched(engine),
+        )
         if out is None:
             first, written = first_rows(found, file, asked, SHOWN)
         else:

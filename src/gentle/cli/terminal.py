@@ -7,10 +7,11 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
-from typing import Annotated, ParamSpec
+from typing import Annotated, Any, ParamSpec
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.status import Status
 
 from gentle.errors import GentleError
@@ -79,11 +80,36 @@ def plainly(command: Callable[P, None]) -> Callable[P, None]:
     return ended
 
 
+class Spinner:
+    """What stands beside a spinner: a line, and how many parts of a pass are done."""
+
+    def __init__(self, line: str, status: Status | None) -> None:
+        self._line, self._status = line, status
+
+    def tell(self, line: str) -> None:
+        """Another line."""
+        self._line = line
+        self._show(line)
+
+    def watched(self, engine: str) -> Any:
+        """An engine whose parts are told of."""
+        from gentle.engines import Watched
+
+        return engine if self._status is None else Watched(engine, self._parts)
+
+    def _parts(self, done: int, parts: int) -> None:
+        self._show(f"{self._line}, {done:,}/{parts:,} parts" if done < parts else self._line)
+
+    def _show(self, text: str) -> None:
+        if self._status is not None:
+            self._status.update(escape(text))
+
+
 @contextmanager
-def working(on: str) -> Iterator[Status | None]:
+def working(on: str) -> Iterator[Spinner]:
     """A spinner while something takes its time; nothing at all where nobody is watching."""
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
-        yield None
+        yield Spinner(on, None)
         return
-    with Console(stderr=True, highlight=False).status(on, spinner="dots") as status:
-        yield status
+    with Console(stderr=True, highlight=False).status(escape(on), spinner="dots") as status:
+        yield Spinner(on, status)

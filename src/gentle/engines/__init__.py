@@ -11,6 +11,7 @@ from gentle.engines.pooled import Executor, Processes, Threads
 from gentle.engines.ray import Ray
 from gentle.engines.spark import Spark
 from gentle.engines.torchrun import Torchrun
+from gentle.engines.watching import Watched, unwatched
 
 __all__ = [
     "ENGINES",
@@ -23,5 +24,7 @@ __all__ = [
     "Spark",
     "Threads",
     "Torchrun",
+    "Watched",
     "open_engine",
+    "unwatched",
 ]

@@ -10,14 +10,14 @@ from time import monotonic
 from typing import Any, ClassVar
 from uuid import uuid4
 
-from gentle.engines.engine import BLOCKS_PER_WORKER, P, S, blocks, in_order, tree
+from gentle.engines.engine import BLOCKS_PER_WORKER, Done, P, S, blocks, in_order, silent, tree
 from gentle.engines.pooled import WORKER, cores, unheard
 from gentle.engines.telling import Told, heard, second, told, told_together
 from gentle.errors import GentleError, first_line
 
 CONNECTED_WITHIN = 10  # seconds, or there is no scheduler
 WORKERLESS = 120  # seconds that a pass waits for a cluster to have a worker
-LOOKS = 5  # seconds between two looks at whether it has one
+LOOKS = 1  # seconds between two looks at how far a pass is
 CLIENTS: dict[str | None, Any] = {}  # made here and kept, by the address of their scheduler
 
 
@@ -32,7 +32,13 @@ class Dask:
     deadline: float | None = None  # seconds for a pass
     near: ClassVar[bool] = False
 
-    def reduce(self, work: Callable[[P], S], parts: Sequence[P], merge: Callable[[S, S], S]) -> S:
+    def reduce(
+        self,
+        work: Callable[[P], S],
+        parts: Sequence[P],
+        merge: Callable[[S, S], S],
+        done: Done = silent,
+    ) -> S:
         client, join = self._client(), told_together(merge)
         graph: dict[str, tuple[Any, ...]] = {}  # handed in at once: Dask keeps what is still needed
 
@@ -43,11 +49,14 @@ class Dask:
         with _in_sentences():
             runs = blocks(parts, _most(client))
             tasks = [planned(partial(told, work, run, merge)) for run in runs]
-            whole = client.get(graph, tree(tasks, partial(planned, join)), sync=False)
+            *jobs, whole = client.get(
+                graph, [*tasks, tree(tasks, partial(planned, join))], sync=False
+            )
+            left = {job: len(run) for job, run in zip(jobs, runs, strict=True)}
             try:
-                found: Told[S] = _result(client, whole, self.deadline)
+                found: Told[S] = _result(client, whole, self.deadline, left, done)
             finally:
-                client.cancel(whole)
+                client.cancel([whole, *left])
         return heard(found)
 
     def map(self, work: Callable[[P], S], parts: Sequence[P]) -> Iterator[S]:
@@ -95,11 +104,18 @@ def _threads(client: Any) -> list[int]:
     return [int(worker["nthreads"]) for worker in workers.values()]
 
 
-def _result(client: Any, task: Any, deadline: float | None) -> Any:
-    """What comes of a task.
+def _result(
+    client: Any,
+    task: Any,
+    deadline: float | None,
+    left: dict[Any, int] | None = None,
+    done: Done = silent,
+) -> Any:
+    """What comes of a task, told meanwhile of those that it waits for, which are let go once they are done.
 
     Raises GentleError where that takes longer than the deadline, or the cluster has no worker.
     """
+    left = {} if left is None else left
     began = staffed = monotonic()
     while True:
         try:
@@ -113,7 +129,12 @@ def _result(client: Any, task: Any, deadline: float | None) -> Any:
                 f"the cluster of Dask did not finish a pass within {deadline:g} seconds: give it more "
                 "time, or look at its dashboard for what holds it up"
             )
-        if _threads(client):
+        if came := [job for job in left if job.status == "finished"]:
+            done(sum(map(left.pop, came)))
+            for job in came:
+                job.release()
+            staffed = now
+        elif _threads(client):
             staffed = now
         elif now - staffed >= WORKERLESS:
             raise GentleError(

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 P = TypeVar("P")
 S = TypeVar("S")
 
+Done = Callable[[int], None]  # told of so many parts more that are done
+
 BLOCKS_PER_WORKER = 4  # so that none waits long for the last one
 
 
+def silent(_: int) -> None:
+    """Where nobody wants to know how many are done."""
+
+
+@runtime_checkable
 class Engine(Protocol):
     """Runs work on numbered parts, and merges what comes of them in a fixed tree."""
 
@@ -19,9 +26,16 @@ class Engine(Protocol):
     def near(self) -> bool:
         """Whether the work sees the memory of this process."""
 
-    def reduce(self, work: Callable[[P], S], parts: Sequence[P], merge: Callable[[S, S], S]) -> S:
+    def reduce(
+        self,
+        work: Callable[[P], S],
+        parts: Sequence[P],
+        merge: Callable[[S, S], S],
+        done: Done = silent,
+    ) -> S:
         """The results of all parts, merged as `tree` does, whatever the order in which they come.
 
+        Calls `done` in this thread, as far as the parts that are done are known here before the end.
         Raises GentleError where a part cannot be had: a worker was lost too often, or took too long.
         """
 
@@ -47,9 +61,17 @@ def tree(results: Iterable[S], merge: Callable[[S, S], S]) -> S:
     return found
 
 
-def reduced(work: Callable[[P], S], parts: Iterable[P], merge: Callable[[S, S], S]) -> S:
+def reduced(
+    work: Callable[[P], S], parts: Iterable[P], merge: Callable[[S, S], S], done: Done = silent
+) -> S:
     """Some parts, worked on one after the other."""
-    return tree(map(work, parts), merge)
+
+    def results() -> Iterator[S]:
+        for part in parts:
+            yield work(part)
+            done(1)
+
+    return tree(results(), merge)
 
 
 def blocks(parts: Sequence[P], most: int) -> list[Sequence[P]]:

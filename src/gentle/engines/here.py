@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from gentle.engines.engine import P, S, reduced
+from gentle.engines.engine import Done, P, S, reduced, silent
 
 
 @dataclass(frozen=True)
@@ -15,8 +15,14 @@ class Here:
 
     near: ClassVar[bool] = True
 
-    def reduce(self, work: Callable[[P], S], parts: Sequence[P], merge: Callable[[S, S], S]) -> S:
-        return reduced(work, parts, merge)
+    def reduce(
+        self,
+        work: Callable[[P], S],
+        parts: Sequence[P],
+        merge: Callable[[S, S], S],
+        done: Done = silent,
+    ) -> S:
+        return reduced(work, parts, merge, done)
 
     def map(self, work: Callable[[P], S], parts: Sequence[P]) -> Iterator[S]:
         return map(work, parts)

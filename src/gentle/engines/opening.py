@@ -37,7 +37,7 @@ def open_engine(engine: Any) -> Engine:
         return _named(engine)
     if isinstance(engine, Pool):
         return Executor(engine)
-    if isinstance(engine, Here | Threads | Processes | Dask | Ray | Spark | Torchrun | Executor):
+    if isinstance(engine, Engine):
         return engine
     raise GentleError(
         "an engine is named by a text, or is a pool of concurrent.futures, and this is "

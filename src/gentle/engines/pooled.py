@@ -16,7 +16,17 @@ from loky.backend.utils import kill_process_tree
 from loky.process_executor import ShutdownExecutorError
 from threadpoolctl import threadpool_limits
 
-from gentle.engines.engine import BLOCKS_PER_WORKER, P, S, blocks, in_order, reduced, tree
+from gentle.engines.engine import (
+    BLOCKS_PER_WORKER,
+    Done,
+    P,
+    S,
+    blocks,
+    in_order,
+    reduced,
+    silent,
+    tree,
+)
 from gentle.engines.telling import Told, heard, second, told, told_together
 from gentle.errors import GentleError
 
@@ -29,6 +39,7 @@ WORKER = {  # environment of a process that works: one thread, and memory kept f
     "MALLOC_TRIM_THRESHOLD_": str(2**30),
     "MALLOC_MMAP_THRESHOLD_": str(2**25),
 }
+LEAK = {"LOKY_MAX_MEMORY_LEAK_SIZE": "1e18"}  # loky would end a process that keeps its buffers
 
 T = TypeVar("T")
 
@@ -52,9 +63,15 @@ class Threads:
     workers: int = field(default_factory=cores)
     near: ClassVar[bool] = True
 
-    def reduce(self, work: Callable[[P], S], parts: Sequence[P], merge: Callable[[S, S], S]) -> S:
+    def reduce(
+        self,
+        work: Callable[[P], S],
+        parts: Sequence[P],
+        merge: Callable[[S, S], S],
+        done: Done = silent,
+    ) -> S:
         with threadpool_limits(1), ThreadPoolExecutor(self.workers) as pool:
-            return Executor(pool, self.workers).reduce(work, parts, merge)
+            return Executor(pool, self.workers).reduce(work, parts, merge, done)
 
     def map(self, work: Callable[[P], S], parts: Sequence[P]) -> Iterator[S]:
         with threadpool_limits(1), ThreadPoolExecutor(self.workers) as pool:
@@ -73,16 +90,22 @@ class Executor:
     def near(self) -> bool:
         return isinstance(self.pool, ThreadPoolExecutor)
 
-    def reduce(self, work: Callable[[P], S], parts: Sequence[P], merge: Callable[[S, S], S]) -> S:
+    def reduce(
+        self,
+        work: Callable[[P], S],
+        parts: Sequence[P],
+        merge: Callable[[S, S], S],
+        done: Done = silent,
+    ) -> S:
         runs = dict(enumerate(blocks(parts, BLOCKS_PER_WORKER * self.workers)))
-        submit = self.pool.submit
+        submit, came = self.pool.submit, _told_of(runs, done)
         try:
             if self.near:
                 jobs = {at: submit(reduced, work, run, merge) for at, run in runs.items()}
-                found = _gathered(jobs, self.deadline)
+                found = _gathered(jobs, self.deadline, came)
                 return tree((found[at] for at in runs), merge)
             apart = {at: submit(told, work, run, merge) for at, run in runs.items()}
-            return _merged(_gathered(apart, self.deadline), merge)
+            return _merged(_gathered(apart, self.deadline, came), merge)
         except LOST as error:
             raise _lost(error, self.deadline) from None
 
@@ -110,20 +133,27 @@ class Processes:
     deadline: float | None = None  # seconds within which some block of parts must come back
     near: ClassVar[bool] = False
 
-    def reduce(self, work: Callable[[P], S], parts: Sequence[P], merge: Callable[[S, S], S]) -> S:
-        left = dict(enumerate(blocks(parts, BLOCKS_PER_WORKER * self.workers)))
-        done: dict[int, Told[S]] = {}
+    def reduce(
+        self,
+        work: Callable[[P], S],
+        parts: Sequence[P],
+        merge: Callable[[S, S], S],
+        done: Done = silent,
+    ) -> S:
+        left = runs = dict(enumerate(blocks(parts, BLOCKS_PER_WORKER * self.workers)))
+        found: dict[int, Told[S]] = {}
         for attempt in range(1, ATTEMPTS + 1):
             jobs: dict[int, Future[Told[S]]] = {}
             try:
                 with self._pool() as pool:
                     jobs = {at: pool.submit(told, work, run, merge) for at, run in left.items()}
-                    return _merged(done | _gathered(jobs, self.deadline), merge)
+                    came = _gathered(jobs, self.deadline, _told_of(runs, done))
+                    return _merged(found | came, merge)
             except LOST as error:
                 if attempt == ATTEMPTS:
                     raise _lost(error, self.deadline) from None
-                done |= {at: job.result() for at, job in jobs.items() if _succeeded(job)}
-                left = {at: run for at, run in left.items() if at not in done}
+                found |= {at: job.result() for at, job in jobs.items() if _succeeded(job)}
+                left = {at: run for at, run in left.items() if at not in found}
         raise AssertionError
 
     def map(self, work: Callable[[P], S], parts: Sequence[P]) -> Iterator[S]:
@@ -144,7 +174,7 @@ class Processes:
     def _pool(self) -> Iterator[Any]:
         """The processes, which end where some are lost, hang, or work for nobody after Ctrl-C."""
         with unheard():
-            pool = get_reusable_executor(self.workers, timeout=IDLE, env=WORKER)
+            pool = get_reusable_executor(self.workers, timeout=IDLE, env=WORKER | LEAK)
             ready = pool.submit(cores)  # they start with the first job
         try:
             ready.result()  # a deadline is for the work, not for their start
@@ -176,12 +206,21 @@ def _apart(pool: Pool, work: Callable[[P], S]) -> Callable[[P], Future[Told[S]]]
     return lambda part: pool.submit(told, work, [part], second)
 
 
-def _gathered(jobs: dict[int, Future[T]], deadline: float | None) -> dict[int, T]:
-    """The results of all jobs; on the first error those that have not begun are cancelled.
+def _told_of(runs: dict[int, Sequence[P]], done: Done) -> Done:
+    """What tells of the parts of a block by its number."""
+    return lambda at: done(len(runs[at]))
+
+
+def _gathered(
+    jobs: dict[int, Future[T]], deadline: float | None, done: Done = silent
+) -> dict[int, T]:
+    """The results of all jobs, each told of by its number; on the first error those that have not begun
+    are cancelled.
 
     Raises LateError where none comes back within the deadline.
     """
-    waiting = set(jobs.values())
+    numbers = {job: at for at, job in jobs.items()}
+    waiting = set(numbers)
     try:
         while waiting:
             came, waiting = wait(waiting, deadline, FIRST_COMPLETED)
@@ -189,6 +228,7 @@ def _gathered(jobs: dict[int, Future[T]], deadline: float | None) -> dict[int, T
                 raise LateError
             for job in came:
                 job.result()
+                done(numbers[job])
         return {at: job.result() for at, job in jobs.items()}
     finally:
         for job in waiting:

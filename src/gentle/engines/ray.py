@@ -6,12 +6,16 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import inf
+from time import monotonic
 from typing import Any, ClassVar
 
-from gentle.engines.engine import BLOCKS_PER_WORKER, P, S, blocks, in_order, tree
+from gentle.engines.engine import BLOCKS_PER_WORKER, Done, P, S, blocks, in_order, silent, tree
 from gentle.engines.pooled import ATTEMPTS, WORKER, cores
 from gentle.engines.telling import Told, heard, second, told, told_together
 from gentle.errors import GentleError, first_line
+
+LOOKS = 1  # seconds between two looks at how many blocks are done
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,13 @@ class Ray:
     deadline: float | None = None  # seconds for a pass
     near: ClassVar[bool] = False
 
-    def reduce(self, work: Callable[[P], S], parts: Sequence[P], merge: Callable[[S, S], S]) -> S:
+    def reduce(
+        self,
+        work: Callable[[P], S],
+        parts: Sequence[P],
+        merge: Callable[[S, S], S],
+        done: Done = silent,
+    ) -> S:
         most, join = _most(self.address), told_together(merge)
         tasks: list[_Task] = []
 
@@ -36,9 +46,9 @@ class Ray:
 
         with _in_sentences(self.deadline):
             try:
-                runs = [submit(told, work, block, merge) for block in blocks(parts, most)]
+                runs = {submit(told, work, run, merge): len(run) for run in blocks(parts, most)}
                 whole = tree(runs, lambda one, two: submit(join, one.reference, two.reference))
-                found: Told[S] = whole.result(self.deadline)
+                found: Told[S] = _awaited(whole, runs, self.deadline, done)
             except BaseException:
                 for task in tasks:
                     task.cancel()
@@ -72,6 +82,18 @@ class _Task:
         import ray
 
         ray.cancel(self.reference, force=True)  # its worker too, which may hang
+
+
+def _awaited(whole: _Task, runs: dict[_Task, int], deadline: float | None, done: Done) -> Any:
+    """The result of the whole, its blocks told of meanwhile."""
+    import ray
+
+    left = {task.reference: size for task, size in runs.items()}
+    until = inf if deadline is None else monotonic() + deadline
+    while left and (rest := until - monotonic()) > 0:
+        came, _ = ray.wait([*left], num_returns=len(left), timeout=min(LOOKS, rest))
+        done(sum(map(left.pop, came)))
+    return whole.result(None if deadline is None else max(until - monotonic(), 0))
 
 
 def _submitted(task: Callable[..., Any], *given: Any) -> _Task:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from cloudpickle import dumps, loads
 
-from gentle.engines.engine import BLOCKS_PER_WORKER, P, S, blocks, tree
+from gentle.engines.engine import BLOCKS_PER_WORKER, Done, P, S, blocks, silent, tree
 from gentle.engines.pooled import ATTEMPTS, WORKER, cores
 from gentle.engines.telling import Told, heard, second, told, told_together
 from gentle.errors import GentleError, first_line
@@ -29,10 +29,17 @@ class Spark:
     session: Any = None  # pyspark.sql.SparkSession
     near: ClassVar[bool] = False
 
-    def reduce(self, work: Callable[[P], S], parts: Sequence[P], merge: Callable[[S, S], S]) -> S:
+    def reduce(
+        self,
+        work: Callable[[P], S],
+        parts: Sequence[P],
+        merge: Callable[[S, S], S],
+        done: Done = silent,
+    ) -> S:
         session = self._session()
         tasks = [(work, block, merge) for block in blocks(parts, _most(session))]
         found: Told[S] = tree(_results(session, tasks), told_together(merge))
+        done(len(parts))
         return heard(found)
 
     def map(self, work: Callable[[P], S], parts: Sequence[P]) -> Iterator[S]:

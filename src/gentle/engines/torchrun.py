@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import torch.distributed as ranks
 
-from gentle.engines.engine import BLOCKS_PER_WORKER, P, S, blocks, reduced, tree
+from gentle.engines.engine import BLOCKS_PER_WORKER, Done, P, S, blocks, reduced, silent, tree
 from gentle.errors import GentleError, first_line
 
 
@@ -29,11 +29,17 @@ class Torchrun:
     )
     near: ClassVar[bool] = True
 
-    def reduce(self, work: Callable[[P], S], parts: Sequence[P], merge: Callable[[S, S], S]) -> S:
+    def reduce(
+        self,
+        work: Callable[[P], S],
+        parts: Sequence[P],
+        merge: Callable[[S, S], S],
+        done: Done = silent,
+    ) -> S:
         group = _group(self.deadline)
         runs = blocks(parts, BLOCKS_PER_WORKER * ranks.get_world_size(group))
-        done = _of_all(lambda run: reduced(work, run, merge), runs, group)
-        return tree(done, merge)
+        found = _of_all(lambda run: reduced(work, run, merge, done), runs, group)
+        return tree(found, merge)
 
     def map(self, work: Callable[[P], S], parts: Sequence[P]) -> Iterator[S]:
         group = _group(self.deadline)
