@@ -271,7 +271,7 @@ class Streamed:
             self,
             n_rows=max(1, self.n_rows // self.rows.parts),
             total=self.total / self.rows.parts,
-            sample=self.sample.taken(slice(0, 0)),
+            sample=self.sample.taken(np.array([], int)),  # no view, which would be sent whole
             hessian=None,
         )
         return [

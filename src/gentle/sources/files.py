@@ -21,7 +21,7 @@ from gentle.sources.frames import Frame
 from gentle.sources.ipc import Ipc
 from gentle.sources.ndjson import Ndjson
 from gentle.sources.parquet import Parquet
-from gentle.sources.plan import BROKEN, UNREADABLE, Plan, Types
+from gentle.sources.plan import BROKEN, UNREADABLE, Plan, Types, counted
 from gentle.sources.source import Schema, described, joinable
 
 FORMATS: dict[str, Format] = {
@@ -29,6 +29,7 @@ FORMATS: dict[str, Format] = {
 }
 Stamp = tuple[int, int]
 SMALL = 2**28  # bytes: up to here a file is read into memory, once
+TOGETHER = 64  # files that are counted at a time: each takes polars a thread
 PACKED = 8  # times what a compressed file may be unpacked
 
 
@@ -58,6 +59,9 @@ class Files:
 
     def plan(self, types: Types) -> pl.LazyFrame:
         return self.kind.plan(self.paths, types)
+
+    def height(self, types: Types) -> int:
+        return counted(self.plan(types)) if len(self.paths) == 1 else self._ends[-1]
 
     def wider(self, error: Exception, schema: Schema) -> Types:
         return self.kind.wider(error, schema)
@@ -94,20 +98,21 @@ class Files:
         return replace(self, paths=tuple(map(str, stamps)), stamps=stamps)
 
     def part(self, start: int, stop: int) -> tuple[Files, int]:
-        ends = list(accumulate(self._heights))
+        ends = self._ends
         first = min(bisect_right(ends, start), len(ends) - 1)
         last = max(first, bisect_left(ends, stop))
         paths = self.paths[first : last + 1]
-        stamps = {path: stamp for path, stamp in self.stamps.items() if str(path) in paths}
+        stamps = {Path(path): self.stamps[Path(path)] for path in paths} if self.stamps else {}
         return replace(self, paths=paths, stamps=stamps), ends[first - 1] if first else 0
 
     @cached_property
-    def _heights(self) -> list[int]:
-        """The rows of each file."""
+    def _ends(self) -> list[int]:
+        """The rows up to the end of each file: all together may be more than polars counts."""
         if len(self.paths) == 1:
             return [0]  # it is not asked for
         plans = [self.kind.plan([path], {}).select(pl.len()) for path in self.paths]
-        return [int(each.item()) for each in pl.collect_all(plans)]
+        some = (plans[at : at + TOGETHER] for at in range(0, len(plans), TOGETHER))
+        return list(accumulate(each.item() for few in some for each in pl.collect_all(few)))
 
     @property
     def _local(self) -> bool:

@@ -40,6 +40,9 @@ class Reader(Protocol):
     def plan(self, types: Types) -> pl.LazyFrame:
         """The rows, some columns of them taken to be of these types."""
 
+    def height(self, types: Types) -> int:
+        """How many rows there are."""
+
     def wider(self, error: Exception, schema: Schema) -> Types:
         """The types with which the rows may be read after this error; none where that is no help."""
 
@@ -57,6 +60,11 @@ class Reader(Protocol):
 
     def unchanged(self) -> None:
         """Raises GentleError where what is read is no longer what it was when it was opened."""
+
+
+def counted(plan: pl.LazyFrame) -> int:
+    """How many rows a plan has."""
+    return int(plan.select(pl.len()).collect(engine="streaming").item())
 
 
 class _OneThread:
@@ -102,6 +110,9 @@ class Given:
 
     def plan(self, types: Types) -> pl.LazyFrame:  # noqa: ARG002
         return self.table
+
+    def height(self, types: Types) -> int:
+        return counted(self.plan(types))
 
     def wider(self, error: Exception, schema: Schema) -> Types:  # noqa: ARG002
         return {}
@@ -215,8 +226,7 @@ class Plan:
         if self.stop is not None:
             return self.stop - self.start
         try:
-            found = self._from(self.start).select(pl.len()).collect(engine="streaming").item()
-            return self.steady.count(int(found), self.name)
+            return self.steady.count(self.reader.height(self.types), self.name)
         except UNREADABLE as error:
             raise self.reader.explain(error) from None
 
