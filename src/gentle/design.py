@@ -29,6 +29,7 @@ from gentle.sieve import Mask, Missing, Sieve, Sight
 from gentle.sources import Arrays, Chunk, Matrix, Source, open_source, with_columns
 from gentle.sources.source import bounds, described
 from gentle.sparse import is_sparse, wrapped, written_out
+from gentle.spreading import Placed
 
 A = TypeVar("A", bound=np.generic)
 K = TypeVar("K", bound="npt.NDArray[Any] | csr_array[Any, Any]")
@@ -383,6 +384,10 @@ class Rows:
         for chunk in self.source.scan(self.design.needed, size):
             yield self.design.batch(chunk, self.source.name, raw=self.raw)
 
+    def at(self, place: Placed) -> Rows:
+        """The same rows where an engine has them."""
+        return replace(self, source=place.source, engine=place.engine, parts=place.parts)
+
     @property
     def single(self) -> bool:
         """Whether some of the data are float32."""
@@ -519,8 +524,11 @@ def learn_design(
     offset: str | None = None,
     clusters: Sequence[str] = (),
     missing: Missing = "drop",
+    place: Placed | None = None,
 ) -> Design:
     """The design of a source: from a formula, or from its targets and their features.
+
+    Levels and means are learned where the rows are placed; by default that is here.
 
     The texts of a source that can be read only once have no levels yet: see `widening`.
 
@@ -571,7 +579,8 @@ def learn_design(
             f"a formula needs the levels of {listed(texts)} before its first row, and {source.name} can be "
             "read only once: give a file or a frame, or name the target without a formula"
         )
-    levels = levels_of(source, texts) if source.replayable else dict.fromkeys(texts, ())
+    place = place or Placed(source)
+    levels = levels_of(place, texts) if source.replayable else dict.fromkeys(texts, ())
     bare = Design(
         Plain(target_columns, columns, levels, intercept),
         columns,
@@ -586,7 +595,7 @@ def learn_design(
     unfilled = {*texts, *(() if parsed is None else (*parsed.coded, *parsed.offset_columns))}
     plain_columns = [name for name in columns if name not in unfilled]
     filled = filling.learn(
-        source,
+        place,
         missing,
         plain=plain_columns,
         texts=texts,

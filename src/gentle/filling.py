@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from gentle.errors import GentleError, is_number, listed
 from gentle.sieve import Mask, Missing, Sieve, Sight, lacking
 from gentle.sources import Chunk, Matrix, Source
 from gentle.sparse import written_out
+from gentle.spreading import Placed
 
 
 @dataclass(frozen=True)
@@ -110,15 +111,20 @@ class _Means:
     def add(self, x: Floats, gone: Mask, mass: Floats) -> _Means:
         there = mass[:, None] * ~gone
         n = there.sum(axis=0)
-        count = self.count + n
         with np.errstate(invalid="ignore", over="ignore"):
             mean = np.where(n > 0, np.einsum("ij,ij->j", there, np.where(gone, 0, x)) / n, 0.0)
-            share = np.where(count > 0, n / count, 0.0)
-        return _Means(count, self.mean + (mean - self.mean) * share, self.gone + gone.sum(axis=0))
+        return self.merge(_Means(n, mean, gone.sum(axis=0)))
+
+    def merge(self, other: _Means) -> _Means:
+        count = self.count + other.count
+        with np.errstate(invalid="ignore", over="ignore"):
+            share = np.where(count > 0, other.count / count, 0.0)
+            mean = self.mean + (other.mean - self.mean) * share
+        return _Means(count, mean, self.gone + other.gone)
 
 
 def learn(
-    source: Source,
+    rows: Placed,
     missing: Missing,
     *,
     plain: Sequence[str],
@@ -129,7 +135,7 @@ def learn(
     """What stands for missing values of a source: the means over the rows that will be used.
 
     Args:
-        source: the rows.
+        rows: the rows.
         missing: "mean" or "indicator", else nothing stands for them.
         plain: columns of numbers that may be filled.
         texts: columns of texts, to which an indicator gives a level of its own.
@@ -140,6 +146,7 @@ def learn(
     """
     if missing not in ("mean", "indicator"):
         return Filling()
+    source = rows.source
     if not source.replayable:
         raise GentleError(
             f"missing='{missing}' reads the rows to learn their means, and then to fit them, and "
@@ -152,10 +159,8 @@ def learn(
     tracked = (*plain, *(texts if missing == "indicator" else ()))
     if not tracked:
         return Filling()
-    zeros = np.zeros(len(tracked))
-    means = _Means(zeros, zeros, zeros)
-    for chunk in source.scan(needed, rows_per_batch(len(needed))):
-        means = means.add(*_seen(chunk, source.name, tracked, plain, needed, masses))
+    work = partial(_means, tracked=tracked, plain=plain, needed=needed, masses=masses)
+    means = rows.reduce(work, _Means.merge)
     if not (means.count + means.gone).any():
         return Filling()  # no row is used at all, which the fit says with its reason
     if empty := [name for name, n in zip(plain, means.count, strict=False) if not n]:
@@ -175,10 +180,20 @@ def learn(
     return Filling({name: fills[name] for name in plain if name in lacks}, tuple(lacks))
 
 
+def _means(source: Source, *, tracked: Sequence[str], needed: Sequence[str], **how: Any) -> _Means:
+    """Those of a part."""
+    zeros = np.zeros(len(tracked))
+    means = _Means(zeros, zeros, zeros)
+    for chunk in source.scan(needed, rows_per_batch(len(needed))):
+        means = means.add(*_seen(chunk, source.name, tracked, needed=needed, **how))
+    return means
+
+
 def _seen(
     chunk: Chunk,
     where: str,
     tracked: Sequence[str],
+    *,
     plain: Sequence[str],
     needed: Sequence[str],
     masses: Sequence[str | None],

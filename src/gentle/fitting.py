@@ -30,7 +30,7 @@ from gentle.result import Descent, Fit, Fits
 from gentle.shuffling import Changed
 from gentle.sieve import Missing
 from gentle.sources import Source, hold_out, pair_targets
-from gentle.spreading import spread
+from gentle.spreading import placed
 from gentle.statistics import Moments, Opening, Score, Tally, Triangle, merged
 from gentle.verdict import descent_verdict, exact_verdict
 from gentle.widening import read_once
@@ -212,18 +212,20 @@ def fit(
     if test is not None:
         check_seed(seed)
         source, tested = hold_out(source, test, shuffle=shuffle, seed=seed)
-    design = learn_design(
-        source,
-        formula,
-        targets=(target,) if isinstance(target, str) else tuple(target or ()),
-        features=features,
-        intercept=intercept,
-        missing=missing,
-        **beside,
-    )
-    begin = None if start is None else _starts(start, design, choices)
     found: list[Fit | Descended] = []
-    with spread(Rows(source, design), engine, parts) as rows:
+    with placed(source, engine, parts) as place:
+        design = learn_design(
+            source,
+            formula,
+            targets=(target,) if isinstance(target, str) else tuple(target or ()),
+            features=features,
+            intercept=intercept,
+            missing=missing,
+            place=place,
+            **beside,
+        )
+        begin = None if start is None else _starts(start, design, choices)
+        rows = Rows(source, design).at(place)
         if not source.replayable:
             found += fit_once(rows, choices)
         elif is_wide(design, choices):
@@ -233,7 +235,8 @@ def fit(
     for one in found:
         refuse_constant_target(one, source)
     if tested is not None:
-        with spread(Rows(tested, design), engine, parts) as rows:
+        with placed(tested, engine, parts) as place:
+            rows = Rows(tested, design).at(place)
             found = [_scored(one, at, rows) for at, one in enumerate(found)]
     return found[0] if len(found) == 1 else Fits(tuple(found))  # type: ignore[arg-type]  # several are fits
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -13,6 +14,7 @@ from gentle.batch import rows_per_batch
 from gentle.errors import GentleError, listed, near
 from gentle.sieve import Mask
 from gentle.sources import Chunk, Source
+from gentle.spreading import Placed
 
 MOST_LEVELS = 1_000_000  # of one column, which are all in memory
 MOST_COMPARED = 10_000  # levels that a level unknown is compared with
@@ -57,13 +59,28 @@ class Texts:
         if self.word is None and numbers.null_count() > texts.null_count():
             at = int((texts.is_not_null() & numbers.is_null()).arg_max() or 0)
             found = replace(found, word=str(texts[at]), row=int(chunk.rows[at]))
-        if len(seen) > MOST_LEVELS:
-            found.levels()  # where these should be numbers, it says so
+        return found._bounded()
+
+    def merge(self, other: Texts) -> Texts:
+        """The fold with that of the rows after these; GentleError once there are too many texts."""
+        first = self if self.word is not None else other
+        return replace(
+            self,
+            seen=pl.concat([self.seen, other.seen]).unique(),
+            n_texts=self.n_texts + other.n_texts,
+            n_numbers=self.n_numbers + other.n_numbers,
+            word=first.word,
+            row=first.row,
+        )._bounded()
+
+    def _bounded(self) -> Texts:
+        if len(self.seen) > MOST_LEVELS:
+            self.levels()  # where these should be numbers, it says so
             raise GentleError(
                 f"column '{self.name}' of {self.where} is text with more than {MOST_LEVELS:,} levels: "
                 "leave it out with a formula or features="
             )
-        return found
+        return self
 
     def levels(self) -> tuple[str, ...]:
         """The texts in the order declared, else sorted.
@@ -82,12 +99,24 @@ class Texts:
         return tuple(self.seen.sort().to_list())
 
 
-def levels_of(source: Source, names: Sequence[str]) -> Levels:
+def levels_of(rows: Placed, names: Sequence[str]) -> Levels:
     """The levels of text columns over all rows, in one reading, in order; the first is the reference."""
-    texts = {name: Texts.of(name, source) for name in names}
-    for chunk in source.scan(names, rows_per_batch(len(names))) if names else ():
-        texts = {name: seen.add(chunk) for name, seen in texts.items()}
-    return {name: seen.levels() for name, seen in texts.items()}
+    if not names:
+        return {}
+    zero = [Texts.of(name, rows.source) for name in names]
+    return {seen.name: seen.levels() for seen in rows.reduce(partial(_seen, zero), _merged)}
+
+
+def _seen(zero: list[Texts], source: Source) -> list[Texts]:
+    """The texts of some columns of a part."""
+    texts = zero
+    for chunk in source.scan([text.name for text in zero], rows_per_batch(len(zero))):
+        texts = [text.add(chunk) for text in texts]
+    return texts
+
+
+def _merged(one: list[Texts], two: list[Texts]) -> list[Texts]:
+    return [a.merge(b) for a, b in zip(one, two, strict=True)]
 
 
 def check_unseen(unseen: str) -> None:

@@ -174,13 +174,14 @@ class _Answers:
 
     def __iter__(self) -> Iterator[tuple[Chunk, Floats]]:
         """(chunk, predictions (n, k, m)); nan for a row that is not complete."""
-        with placed(self._source, self._asked.engine) as (source, engine, parts):
+        with placed(self._source, self._asked.engine) as rows:
             answered = partial(_answered, self._model, self._asked)
-            if parts == 1:
-                answers = answered(source)
+            if rows.parts == 1:
+                answers = answered(rows.source)
             else:
                 work = partial(_all_answered, answered)
-                answers = chain.from_iterable(engine.map(work, source.split(parts)))
+                parts = rows.source.split(rows.parts)
+                answers = chain.from_iterable(rows.engine.map(work, parts))
             for one in answers:
                 self._n_rows += len(one.chunk.rows)
                 self._n_missing += one.n_missing

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from scipy.sparse import csr_array
 
-from gentle.design import Rows
 from gentle.engines import Engine, Here, open_engine, unwatched
 from gentle.errors import GentleError, GentleWarning
 from gentle.sources import Arrays, Source, Subset, lent
@@ -19,21 +18,29 @@ PART_NUMBERS = 2**22  # of float64 in a part: 32 MiB, enough beside what it cost
 MOST_PARTS = 4_096
 
 
-@contextmanager
-def spread(rows: Rows, engine: Any, parts: int | None = None) -> Iterator[Rows]:
-    """The rows, of which each pass makes parts, for the workers of an engine; see `placed`."""
-    with placed(rows.source, engine, parts) as (source, place, number):
-        yield replace(rows, source=source, engine=place, parts=number)
+S = TypeVar("S")
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Rows where the workers of an engine can read them, and how many parts a pass makes of them."""
+
+    source: Source
+    engine: Engine = field(default_factory=Here)
+    parts: int = 1
+
+    def reduce(self, work: Callable[[Source], S], merge: Callable[[S, S], S]) -> S:
+        """What comes of all parts."""
+        parts = [self.source] if self.parts == 1 else self.source.split(self.parts)
+        return self.engine.reduce(work, parts, merge)
 
 
 @contextmanager
-def placed(
-    source: Source, engine: Any, parts: int | None = None
-) -> Iterator[tuple[Source, Engine, int]]:
-    """(the rows where workers can read them, the engine that is meant, how many parts they come in).
+def placed(source: Source, engine: Any, parts: int | None = None) -> Iterator[Placed]:
+    """The rows, placed for the engine that is meant.
 
-    Their number is that of the caller, else fixed by the rows alone, so that it does not depend on the
-    workers which bits a fit has; an engine that is here makes one.
+    The number of parts is that of the caller, else fixed by the rows alone, so that it does not depend on
+    the workers which bits a fit has; an engine that is here makes one.
 
     Raises GentleError for an engine that does not exist, and for parts that are no whole number.
     """
@@ -48,13 +55,13 @@ def placed(
             f"{source.name} can only be read from the beginning, so engine= does nothing for it: "
             "a file or a frame goes in parts",
             GentleWarning,
-            stacklevel=6,
+            stacklevel=4,
         )
         place, parts = Here(), 1
     if parts is None:
         parts = 1 if alone else _even_parts(source)
     with nullcontext(source) if place.near else lent(source) as lent_source:
-        yield lent_source, place, parts
+        yield Placed(lent_source, place, parts)
 
 
 def _even_parts(source: Source) -> int:

@@ -3,6 +3,7 @@
 A new engine is tested by being listed in `ENGINES`.
 """
 
+import logging
 import os
 import shutil
 import signal
@@ -244,7 +245,7 @@ def rested(part):
 
 
 @pytest.mark.parametrize("name", ["here", "threads:2", "processes:2", "dask"])
-def test_a_watched_pass_tells_of_all_its_parts_as_they_are_done(name, cluster):
+def test_a_watched_pass_tells_of_all_its_parts_as_they_are_done(name, cluster, caplog):
     seen = []
     engine = Dask(cluster.scheduler_address) if name == "dask" else name
     watched = Watched(engine, lambda done, parts: seen.append((done, parts)))
@@ -255,6 +256,7 @@ def test_a_watched_pass_tells_of_all_its_parts_as_they_are_done(name, cluster):
         assert done == sorted(set(done))
         assert done[-1] == 32
         seen.clear()
+    assert not [log for log in caplog.records if log.levelno >= logging.ERROR]
 
 
 def test_who_watches_does_not_change_how_many_parts_there_are():

@@ -11,6 +11,7 @@ from gentle import GentleError
 from gentle.design import Rows, learn_design
 from gentle.levels import levels_of
 from gentle.sources import Frame
+from gentle.spreading import Placed
 
 MANY = 6_000
 
@@ -89,13 +90,15 @@ def test_levels_are_those_of_all_rows_in_any_pieces(rows):
     texts = ["b", None, "ä", "a", "Z", "", "b ", "10", "b"] * 5 + ["late"]
     source = Pieces(pl.DataFrame({"g": texts}), rows)
     wanted = tuple(sorted({text for text in texts if text is not None}))
-    assert levels_of(source, ["g"]) == {"g": wanted}
+    assert levels_of(Placed(source), ["g"]) == {"g": wanted}
     assert len(source.readings) == 1
 
 
 def test_a_hundred_thousand_levels_take_no_loop_over_them():
     table = pl.DataFrame({"g": np.arange(100_000).astype(str), "y": np.arange(100_000.0)})
-    assert len(levels_of(Frame(table.with_columns("x" + pl.col("g"))), ["g"])["g"]) == 100_000
+    assert (
+        len(levels_of(Placed(Frame(table.with_columns("x" + pl.col("g")))), ["g"])["g"]) == 100_000
+    )
 
 
 UNSEEN = pl.DataFrame({"a": [1.0, 2, 3], "g": ["north", "nord", "south"], "n": [1, 7, 2]})

@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits
 import gentle
 from gentle import GentleError, GentleWarning
 from gentle.design import Rows, learn_design
+from gentle.engines.engine import tree
 from gentle.spreading import placed
 
 ENGINES = ["here", "threads:1", "threads:8", "processes:2", "dask"]
@@ -179,16 +180,16 @@ def test_parts_follow_from_the_rows_and_not_from_the_workers(path, monkeypatch):
     source = gentle.sources.open_source(path)
     counts = set()
     for engine in ("threads:1", "threads:7", "processes:2"):
-        with placed(source, engine) as (_, _, parts):
-            counts.add(parts)
+        with placed(source, engine) as place:
+            counts.add(place.parts)
     assert counts == {N * 6 // 6_000}
-    with placed(source, "here") as (_, _, parts):
-        assert parts == 1
+    with placed(source, "here") as place:
+        assert place.parts == 1
 
 
 def test_rows_in_memory_are_lent_and_given_back():
-    with placed(gentle.sources.open_source(table()), "processes:2", 2) as (source, _, _):
-        (file,) = source.reader.paths
+    with placed(gentle.sources.open_source(table()), "processes:2", 2) as place:
+        (file,) = place.source.reader.paths
         assert Path(file).exists()
     assert not Path(file).exists()
 
@@ -234,8 +235,8 @@ def test_sparse_rows_stay_sparse_and_their_zeros_make_no_parts(engine):
     rng = np.random.default_rng(4)
     x = sparse.random_array((4_000, 5_000), density=1e-3, rng=rng, format="csr")
     y = x @ rng.normal(size=5_000) + rng.normal(size=4_000)
-    with placed(gentle.sources.open_source((x, y)), engine) as (_, _, parts):
-        assert parts == 1
+    with placed(gentle.sources.open_source((x, y)), engine) as place:
+        assert place.parts == 1
     whole, found = (
         gentle.fit((x, y), l2=0.1, seed=1, engine=where, parts=parts)
         for where, parts in (("here", None), (engine, 4))
@@ -272,3 +273,46 @@ def test_a_relative_path_leads_workers_to_the_file_and_its_folder_is_no_column(
     )
     assert "run" not in here.coef
     assert there.coef == here.coef
+
+
+class Where:
+    """An engine that notes what it is given, and works here."""
+
+    near = True
+
+    def __init__(self):
+        self.works = []
+
+    def reduce(self, work, parts, merge, done=None):  # noqa: ARG002
+        self.works.append((work.func.__name__, len(parts)))
+        return tree(map(work, parts), merge)
+
+    def map(self, work, parts):
+        return map(work, parts)
+
+
+@pytest.mark.parametrize("missing", ["drop", "mean", "indicator"])
+@pytest.mark.parametrize("engine", ["here", "threads:3", "processes:2"])
+def test_levels_and_means_are_learned_where_the_rows_are(missing, engine):
+    """Each in one pass of its own, before that of the fit."""
+    frame = table().with_columns(
+        a=pl.when(pl.int_range(pl.len()) % 7 > 0).then("a"),
+        g=pl.when(pl.int_range(pl.len()) % 11 > 0).then("g"),
+    )
+    counted = Where()
+    whole, found, _ = (
+        gentle.fit(frame, target="y", missing=missing, **where)
+        for where in ({}, {"engine": engine, "parts": 8}, {"engine": counted, "parts": 8})
+    )
+    assert whole.names == found.names
+    np.testing.assert_allclose(numbers(found), numbers(whole), rtol=CLOSE)
+    learning = ["_seen"] + ["_means"] * (missing != "drop")
+    assert counted.works[: len(learning) + 1] == [(each, 8) for each in (*learning, "_added_up")]
+
+
+def test_a_text_that_should_be_numbers_has_its_first_word_of_all_parts():
+    texts = [str(at) for at in range(4_000)]
+    texts[3_111], texts[3_333] = "so", "what"
+    frame = pl.DataFrame({"x": texts, "y": range(4_000)})
+    with pytest.raises(GentleError, match="holds 'so' in row 3,112"):
+        gentle.fit(frame, target="y", engine="threads:2", parts=7)

@@ -56,7 +56,9 @@ class Dask:
             try:
                 found: Told[S] = _result(client, whole, self.deadline, left, done)
             finally:
-                client.cancel([whole, *left])
+                client.cancel(whole)
+                for job in left:
+                    job.release()
         return heard(found)
 
     def map(self, work: Callable[[P], S], parts: Sequence[P]) -> Iterator[S]:
