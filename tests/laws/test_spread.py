@@ -144,6 +144,7 @@ def test_ranks_of_torchrun_all_have_the_answer(path, tmp_path):
     script.write_text(
         textwrap.dedent(f"""
         import gentle
+        import gentle.engines
         for asked in ({{}}, {{"errors": "HC1"}}, {{"solver": "sgd"}}):
             here, ranks = (
                 gentle.fit({str(path)!r}, {FORMULA!r}, engine=engine, parts=6, **asked)
@@ -161,6 +162,14 @@ def test_ranks_of_torchrun_all_have_the_answer(path, tmp_path):
         except gentle.GentleError as error:
             assert "max_passes" in str(error)
             print("bounded")
+        engine, add = gentle.engines.Torchrun(), lambda one, two: one + two
+        for n in (1, 2, 3, 7, 100):
+            assert engine.reduce(lambda part: [part], range(n), add) == list(range(n))
+            assert list(engine.map(lambda part: part**2, range(n))) == [at**2 for at in range(n)]
+        try:
+            engine.reduce(lambda part: part, ["a", "b", 3, "d"], add)
+        except TypeError:
+            print("unmerged")
         """)
     )
     run = subprocess.run(
@@ -171,7 +180,12 @@ def test_ranks_of_torchrun_all_have_the_answer(path, tmp_path):
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert run.returncode == 0, run.stderr
-    assert run.stdout.count("refused") == run.stdout.count("bounded") == 3
+    assert (
+        run.stdout.count("refused")
+        == run.stdout.count("bounded")
+        == run.stdout.count("unmerged")
+        == 3
+    )
 
 
 def test_parts_follow_from_the_rows_and_not_from_the_workers(path, monkeypatch):

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, ClassVar
 
 from cloudpickle import dumps, loads
@@ -17,13 +17,16 @@ from gentle.engines.pooled import ATTEMPTS, WORKER, cores
 from gentle.engines.telling import Told, heard, second, told, told_together
 from gentle.errors import GentleError, first_line
 
+BRANCH = 8  # sums that merge at a time: a branch of the tree
+FOUND = "at long, found binary"
+
 
 @dataclass(frozen=True)
 class Spark:
     """A session of Spark; without one that which is active, or one that is made here.
 
     A task whose executor is lost is run again by Spark, as often as spark.task.maxFailures says; how long
-    one may take is for Spark's settings too. The blocks merge in this process.
+    one may take is for Spark's settings too. The executors merge until a few blocks are left.
     """
 
     session: Any = None  # pyspark.sql.SparkSession
@@ -38,7 +41,8 @@ class Spark:
     ) -> S:
         session = self._session()
         tasks = [(work, block, merge) for block in blocks(parts, _most(session))]
-        found: Told[S] = tree(_results(session, tasks), told_together(merge))
+        join = told_together(merge)
+        found: Told[S] = tree(_results(session, tasks, join), join)
         done(len(parts))
         return heard(found)
 
@@ -59,8 +63,12 @@ class Spark:
         return self.session or SparkSession.getActiveSession() or _own_session()
 
 
-def _results(session: Any, tasks: Sequence[tuple[Any, ...]]) -> list[Told[Any]]:
+def _results(
+    session: Any, tasks: Sequence[tuple[Any, ...]], merge: Callable[[Any, Any], Any] | None = None
+) -> list[Told[Any]]:
     """What comes of tasks, in their order, each of which is a partition of its own.
+
+    With `merge` neighbours are merged, as many as `BRANCH` at a time, until they are no more than that.
 
     Raises GentleError as the tasks do, and for executors that are lost too often.
     """
@@ -68,7 +76,13 @@ def _results(session: Any, tasks: Sequence[tuple[Any, ...]]) -> list[Told[Any]]:
     with _in_sentences():
         frame = session.createDataFrame(rows, "at long, task binary")
         spread = frame.repartitionByRange(len(rows), "at")
-        came = spread.mapInArrow(_worked, "at long, found binary").collect()
+        found_in = spread.mapInArrow(_worked, FOUND)
+        left = len(rows)
+        while merge is not None and left > BRANCH:
+            left = -(-left // BRANCH)
+            branches = found_in.repartitionByRange(left, (found_in["at"] / BRANCH).cast("long"))
+            found_in = branches.mapInArrow(partial(_joined, merge), FOUND)
+        came = found_in.collect()
     found = {row["at"]: loads(row["found"]) for row in came}
     for result in found.values():
         if isinstance(result, GentleError):
@@ -87,6 +101,20 @@ def _worked(batches: Iterable[Any]) -> Iterator[Any]:
             except GentleError as error:
                 found = error
             yield RecordBatch.from_arrays([array([at]), array([dumps(found)])], ["at", "found"])
+
+
+def _joined(merge: Callable[[Any, Any], Any], batches: Iterable[Any]) -> Iterator[Any]:
+    """The neighbours of a partition, merged branch by branch."""
+    from pyarrow import RecordBatch, array
+
+    found: dict[int, list[Any]] = {}
+    both = (row for batch in batches for row in zip(*batch.to_pydict().values(), strict=True))
+    for at, result in sorted(both):
+        found.setdefault(at // BRANCH, []).append(loads(result))
+    for branch, results in found.items():
+        failed = [result for result in results if isinstance(result, GentleError)]
+        merged = failed[0] if failed else tree(results, merge)
+        yield RecordBatch.from_arrays([array([branch]), array([dumps(merged)])], ["at", "found"])
 
 
 def _most(session: Any) -> int:

@@ -1,13 +1,14 @@
-"""The ranks of torch.distributed, which all run the same program: each has some parts, and all gather."""
+"""The ranks of torch.distributed, which all run the same program: each has some parts, all get the sum."""
 
 from __future__ import annotations
 
 import atexit
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
 from typing import Any, ClassVar
 
 import torch.distributed as ranks
@@ -20,8 +21,9 @@ from gentle.errors import GentleError, first_line
 class Torchrun:
     """Every rank has the same rows and asks for the same passes, and every one gets the result.
 
-    Sums are gathered, not added up by the backend, since a merge is no plain sum. They are float64 numbers
-    of the processor, so they go through gloo, also where the ranks' tensors go through NCCL.
+    Sums are merged by the ranks in the tree, not added up by the backend, since a merge is no plain sum.
+    They are float64 numbers of the processor, so they go through gloo, also where the ranks' tensors go
+    through NCCL.
     """
 
     deadline: float | None = (
@@ -37,47 +39,102 @@ class Torchrun:
         done: Done = silent,
     ) -> S:
         group = _group(self.deadline)
-        runs = blocks(parts, BLOCKS_PER_WORKER * ranks.get_world_size(group))
-        found = _of_all(lambda run: reduced(work, run, merge, done), runs, group)
-        return tree(found, merge)
+        rank, n_ranks = ranks.get_rank(group), ranks.get_world_size(group)
+        runs = blocks(parts, BLOCKS_PER_WORKER * n_ranks)
+        owners = [at * n_ranks // len(runs) for at in range(len(runs))]  # neighbours merge at home
+        found: dict[int, S] = {}
+
+        def own() -> None:
+            for at, run in enumerate(runs):
+                if owners[at] == rank:
+                    found[at] = reduced(work, run, merge, done)
+
+        _by_all(own, len(parts), group)
+        nodes = [_Node(owner, found.get(at)) for at, owner in enumerate(owners)]
+        with _in_sentences():
+            whole = tree(nodes, partial(_joined, merge, group))
+            told = [whole.value]
+            ranks.broadcast_object_list(told, whole.rank, group)
+        if isinstance(told[0], Exception):
+            raise told[0]
+        result: S = told[0]
+        return result
 
     def map(self, work: Callable[[P], S], parts: Sequence[P]) -> Iterator[S]:
         group = _group(self.deadline)
-        many = BLOCKS_PER_WORKER * ranks.get_world_size(group)
-        for at in range(0, len(parts), many):
-            yield from _of_all(work, parts[at : at + many], group)
+        rank, n_ranks = ranks.get_rank(group), ranks.get_world_size(group)
+        for at in range(0, len(parts), many := BLOCKS_PER_WORKER * n_ranks):
+            some = parts[at : at + many]
+            own = partial(_each, work, some[rank::n_ranks])
+            found = _by_all(own, len(parts), group)
+            yield from (found[at % n_ranks][at // n_ranks] for at in range(len(some)))
 
 
-def _of_all(work: Callable[[P], S], parts: Sequence[P], group: Any) -> list[S]:
-    """The results of the parts in their order, each from the rank whose turn it was.
+@dataclass(frozen=True)
+class _Node:
+    """A sum, or what was raised instead of it: known to the rank that has it."""
+
+    rank: int
+    value: Any = None
+
+
+def _joined(merge: Callable[[Any, Any], Any], group: Any, one: _Node, two: _Node) -> _Node:
+    """The two merged, where the first one is. Every rank comes by here, in the same order."""
+    rank = ranks.get_rank(group)
+    if rank == two.rank != one.rank:
+        ranks.send_object_list([two.value], one.rank, group)
+    if rank != one.rank:
+        return _Node(one.rank)
+    came = [two.value]
+    if two.rank != rank:
+        ranks.recv_object_list(came, two.rank, group)
+    for value in (one.value, *came):
+        if isinstance(value, Exception):
+            return _Node(rank, value)
+    try:
+        return _Node(rank, merge(one.value, *came))
+    except Exception as error:  # the other ranks wait for something
+        return _Node(rank, error)
+
+
+def _each(work: Callable[[P], S], parts: Sequence[P]) -> list[S]:
+    return [work(part) for part in parts]
+
+
+def _by_all(work: Callable[[], S], n_parts: int, group: Any) -> list[S]:
+    """What the work of each rank gives, by rank.
 
     What one rank raises all of them raise: one that waited for it would wait for ever.
     """
-    rank, n_ranks = ranks.get_rank(group), ranks.get_world_size(group)
-    done: dict[int, S] = {}
-    failure: Exception | None = None
+    found = failure = None
     try:
-        done = {at: work(parts[at]) for at in range(rank, len(parts), n_ranks)}
+        found = work()
     except Exception as error:
         failure = error
-    gathered: list[Any] = [None] * n_ranks
+    gathered: list[Any] = [None] * ranks.get_world_size(group)
+    with _in_sentences():
+        ranks.all_gather_object(gathered, (n_parts, found, failure), group)
+    for _, _, theirs in gathered:
+        if theirs is not None:
+            raise theirs
+    if {n for n, _, _ in gathered} != {n_parts}:
+        raise GentleError(
+            "the ranks are not at the same pass: each needs the same rows and the same call of gentle, "
+            "without what differs from one to another, such as time_limit="
+        )
+    return [theirs for _, theirs, _ in gathered]
+
+
+@contextmanager
+def _in_sentences() -> Iterator[None]:
+    """What a group raises whose ranks do not answer, as GentleError."""
     try:
-        ranks.all_gather_object(gathered, (len(parts), done, failure), group)
+        yield
     except RuntimeError as error:
         raise GentleError(
             f"another rank went away or did not answer in the middle of a pass ({first_line(error)}): "
             "look at its output, and start all of them again"
         ) from None
-    for _, _, theirs in gathered:
-        if theirs is not None:
-            raise theirs
-    if {n for n, _, _ in gathered} != {len(parts)}:
-        raise GentleError(
-            "the ranks are not at the same pass: each needs the same rows and the same call of gentle, "
-            "without what differs from one to another, such as time_limit="
-        )
-    found = {at: result for _, theirs, _ in gathered for at, result in theirs.items()}
-    return [found[at] for at in range(len(parts))]
 
 
 @cache
