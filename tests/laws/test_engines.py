@@ -286,11 +286,7 @@ def test_processes_that_keep_memory_stay(recwarn):
     assert not recwarn
 
 
-def as_list(part):
-    return [part]
-
-
 def test_executors_of_spark_merge_branches_in_order(spark, monkeypatch):
     monkeypatch.setattr("gentle.engines.spark._most", lambda _: 100)
     for n in (8, 9, 64, 70, 200):
-        assert Spark(spark).reduce(as_list, range(n), add) == list(range(n))
+        assert spark.reduce(lambda part: [part], range(n), add) == list(range(n))

@@ -320,13 +320,32 @@ def test_a_cluster_without_a_worker_is_said(monkeypatch):
         ended(scheduler)
 
 
+def test_a_cluster_with_another_version_is_refused(tmp_path):
+    old = tmp_path / "gentle_linear-0.0.1.dist-info"
+    old.mkdir()
+    (old / "METADATA").write_text("Metadata-Version: 2.1\nName: gentle-linear\nVersion: 0.0.1\n")
+    for newer, older in (("worker", "scheduler"), ("scheduler", "worker")):
+        address = f"tcp://127.0.0.1:{(port := free_port())}"
+        given = {"scheduler": ("--host", "127.0.0.1", "--port", port), "worker": (address,)}
+        before = {newer: (), older: (tmp_path,)}
+        cluster = [started(kind, *given[kind], before=before[kind]) for kind in given]
+        try:
+            with distributed.Client(address, timeout=LONG, set_as_default=False) as client:
+                client.wait_for_workers(1, timeout=LONG)
+            with pytest.raises(GentleError, match=r"scheduler has 0\.0\.1|tcp://.* has 0\.0\.1"):
+                within(LONG, partial(Dask(address).reduce, slow, range(8), add))
+        finally:
+            ended(*cluster)
+
+
 def free_port():
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return one.getsockname()[1]
 
 
-def started(kind, *arguments):
+def started(kind, *arguments, before=()):
+    """A process of Dask, with folders that stand before the others on Python's path."""
     return subprocess.Popen(
         [
             sys.executable,
@@ -337,7 +356,7 @@ def started(kind, *arguments):
         ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, [*before, *sys.path]))},
     )
 
 

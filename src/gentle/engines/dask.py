@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from time import monotonic
 from typing import Any, ClassVar
 from uuid import uuid4
+from weakref import WeakSet
 
 from gentle.engines.engine import BLOCKS_PER_WORKER, Done, P, S, blocks, in_order, silent, tree
 from gentle.engines.pooled import WORKER, cores, unheard
@@ -18,6 +20,8 @@ from gentle.errors import GentleError, first_line
 CONNECTED_WITHIN = 10  # seconds, or there is no scheduler
 WORKERLESS = 120  # seconds that a pass waits for a cluster to have a worker
 LOOKS = 1  # seconds between two looks at how far a pass is
+DISTRIBUTION = "gentle-linear"
+CHECKED: WeakSet[Any] = WeakSet()  # clients whose clusters have this version of it
 CLIENTS: dict[str | None, Any] = {}  # made here and kept, by the address of their scheduler
 
 
@@ -39,7 +43,7 @@ class Dask:
         merge: Callable[[S, S], S],
         done: Done = silent,
     ) -> S:
-        client, join = self._client(), told_together(merge)
+        client, join = _checked(self._client()), told_together(merge)
         graph: dict[str, tuple[Any, ...]] = {}  # handed in at once: Dask keeps what is still needed
 
         def planned(*task: Any) -> str:
@@ -62,7 +66,7 @@ class Dask:
         return heard(found)
 
     def map(self, work: Callable[[P], S], parts: Sequence[P]) -> Iterator[S]:
-        client = self._client()
+        client = _checked(self._client())
         with _in_sentences():
             for found in in_order(
                 lambda part: client.submit(told, work, [part], second, key=_key(), pure=False),
@@ -80,14 +84,38 @@ class Dask:
                 "engine='dask' needs dask.distributed, which is not here: pip install 'gentle-linear[dask]'"
             ) from None
         if self.address is None:
-            try:
+            with suppress(ValueError):
                 return get_client()
-            except ValueError:
-                pass
         kept = CLIENTS.get(self.address)
         if kept is None or kept.status != "running":
             kept = CLIENTS[self.address] = _connected(self.address) if self.address else _own()
         return kept
+
+
+def _checked(client: Any) -> Any:
+    """The client, once it is known that its cluster has this version of gentle.
+
+    A worker that cannot unpack the work would end over and over, and say so to its own log alone.
+    """
+    if client not in CHECKED:
+        try:
+            own = version(DISTRIBUTION)
+        except PackageNotFoundError:
+            return client  # a source tree, which has no version
+        try:
+            found = {"its scheduler": client.run_on_scheduler(version, DISTRIBUTION)}
+        except PackageNotFoundError:
+            found = {"its scheduler": None}
+        found |= client.run(version, DISTRIBUTION, on_error="return")
+        for place, theirs in found.items():
+            if theirs != own:
+                has = theirs if isinstance(theirs, str) else "none"
+                raise GentleError(
+                    f"a cluster of Dask needs {DISTRIBUTION} {own} everywhere, as it is here, and {place} "
+                    f"has {has}: pip install '{DISTRIBUTION}[dask]=={own}' there"
+                )
+        CHECKED.add(client)
+    return client
 
 
 def _key() -> str:
