@@ -25,11 +25,12 @@ tests: .venv/installed-dev
 proofs: .venv/installed-dev
 	GENTLE_PROOFS=1 $(BIN)/python -m pytest -n 2 tests/laws tests/agree
 
-# The figures of docs/exact.md, docs/descent.md and docs/reading.md: digits, certificates, coverage, time and memory
-# beside other libraries; some hours.
+# The figures of the pages of docs/: digits, certificates, coverage, time and memory beside other libraries; some hours.
+# docs/engines.md needs root and iproute2 for networks of its own, and dask-ml, pyspark, Java and ray for the others.
+PAGES = docs/exact.md docs/descent.md docs/reading.md docs/engines.md
 bench: .venv/installed-dev
-	$(BIN)/python docs/readme.py docs/exact.md docs/descent.md docs/reading.md
-	cat docs/exact.md docs/descent.md docs/reading.md
+	$(BIN)/python docs/readme.py $(PAGES)
+	cat $(PAGES)
 
 # The pictures and the numbers that stand in the README.
 pictures: .venv/installed

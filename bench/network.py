@@ -193,14 +193,15 @@ def faults(folder: Path, share: int) -> None:
                 for timer in (started, ended):
                     timer.join()
                 net.staffed()
-                print(f"{what:34}{kind:10}{calm[kind]:8.2f} s{seconds:8.2f} s   {told}")
+                print(f"{what:40}{kind:10}{calm[kind]:8.2f} s{seconds:8.2f} s   {told}")
 
         link = net.links[0]
-        print(f"{'':44}{'calm':>10}{'then':>10}")
+        print(f"{'':50}{'calm':>10}{'then':>10}")
         faulty("cut off for 3 s", link.cut, link.mend, 3)
         faulty("cut off for 60 s", link.cut, link.mend, 60)
-        slow = Slow(net)
-        faulty("stopped nine tenths of the time", slow.start, slow.end, 20)
+        for share, told in ((0.5, "half"), (0.9, "nine tenths")):
+            slow = Slow(net, share)
+            faulty(f"stopped {told} of the time for 20 s", slow.start, slow.end, 20)
         killed(net, ways, here, 5 if share > 1 else KILLS)
 
 
@@ -235,10 +236,10 @@ def outcome(way: Callable[[], gentle.Fit], true: gentle.Fit) -> tuple[str, float
 
 
 class Slow:
-    """A worker that is stopped nine tenths of the time, a tenth of a second at a time."""
+    """A worker that is stopped for a share of each tenth of a second."""
 
-    def __init__(self, net: Network) -> None:
-        self._net, self._over = net, Event()
+    def __init__(self, net: Network, share: float) -> None:
+        self._net, self._share, self._over = net, share, Event()
 
     def start(self) -> None:
         self._over.clear()
@@ -250,9 +251,9 @@ class Slow:
     def _hinder(self, worker: psutil.Process) -> None:
         while not self._over.is_set():
             worker.suspend()
-            time.sleep(0.09)
+            time.sleep(0.1 * self._share)
             worker.resume()
-            time.sleep(0.01)
+            time.sleep(0.1 * (1 - self._share))
 
 
 def killed(

@@ -5,6 +5,7 @@ Workers are processes that are killed, stopped and cut off; nothing is acted.
 
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -338,16 +339,40 @@ def test_a_cluster_with_another_version_is_refused(tmp_path):
             ended(*cluster)
 
 
+def mounts():
+    """Whether a process may have a /dev/shm of its own here."""
+    command = ["unshare", "-m", "mount", "-t", "tmpfs", "none", "/dev/shm"]
+    return shutil.which("unshare") and not subprocess.run(command, capture_output=True).returncode
+
+
+@pytest.mark.skipif(not mounts(), reason="a worker with a memory of its own needs root")
+def test_rows_in_memory_are_refused_where_a_worker_is_on_another_machine():
+    """One that has another /dev/shm."""
+    address = f"tcp://127.0.0.1:{(port := free_port())}"
+    apart = ("unshare", "-m", "sh", "-c", 'mount -t tmpfs none /dev/shm && exec "$@"', "sh")
+    cluster = [
+        started("scheduler", "--host", "127.0.0.1", "--port", port),
+        started("worker", address, inside=apart),
+    ]
+    rows = (np.arange(8.0)[:, None] ** 2, np.arange(8.0))
+    try:
+        with pytest.raises(GentleError, match="another one: put them in a file"):
+            within(LONG, lambda: gentle.fit(rows, engine=Dask(address), parts=2))
+    finally:
+        ended(*cluster)
+
+
 def free_port():
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return one.getsockname()[1]
 
 
-def started(kind, *arguments, before=()):
-    """A process of Dask, with folders that stand before the others on Python's path."""
+def started(kind, *arguments, before=(), inside=()):
+    """A process of Dask, with folders before the others on Python's path, inside of what runs it."""
     return subprocess.Popen(
         [
+            *inside,
             sys.executable,
             "-m",
             f"distributed.cli.dask_{kind}",

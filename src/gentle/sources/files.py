@@ -42,7 +42,8 @@ class Files:
     checked: set[str] = field(default_factory=set)  # of which each row was looked at
     stamps: Mapping[Path, Stamp] = field(
         default_factory=dict
-    )  # of files that are to stay as they are
+    )  # of those that are to stay as they are
+    lent: bool = False  # whether they stand for rows in memory
 
     @property
     def seeks(self) -> bool:
@@ -81,6 +82,11 @@ class Files:
 
     def unchanged(self) -> None:
         for path, stamp in self.stamps.items():
+            if self.lent and not path.exists():
+                raise GentleError(
+                    "rows in memory reach processes of this machine, and a worker runs on another one: put "
+                    "them in a file that it can open"
+                )
             if not path.exists():
                 raise GentleError(
                     f"{path} was there when it was opened, and is there no more, or not where a worker runs"
@@ -161,11 +167,11 @@ def _stamp(path: Path) -> Stamp:
     return seen.st_size, seen.st_mtime_ns
 
 
-def scanned(paths: Sequence[Path], name: str) -> Plan:
+def scanned(paths: Sequence[Path], name: str, *, lent: bool = False) -> Plan:
     """The rows of files that are read anew in each pass."""
     stamps = {each: _stamp(each) for each in paths}
     kind = FORMATS[_ending(paths[0])]
-    return Plan(Files(kind, tuple(map(str, paths)), stamps=stamps), name=name)
+    return Plan(Files(kind, tuple(map(str, paths)), stamps=stamps, lent=lent), name=name)
 
 
 def check_place(uri: str) -> None:

@@ -47,4 +47,4 @@ def _lent(source: Source, folder: Path) -> Source:
 def _written(frame: pl.DataFrame, source: Source, folder: Path) -> Plan:
     path = folder / "rows.arrow"
     frame.write_ipc(path)
-    return scanned([path], source.name)
+    return scanned([path], source.name, lent=True)
