@@ -193,10 +193,10 @@ def faults(folder: Path, share: int) -> None:
                 for timer in (started, ended):
                     timer.join()
                 net.staffed()
-                print(f"{what:40}{kind:10}{calm[kind]:8.2f} s{seconds:8.2f} s   {told}")
+                print(f"{what:42}{kind:10}{calm[kind]:8.2f} s{seconds:8.2f} s   {told}")
 
         link = net.links[0]
-        print(f"{'':50}{'calm':>10}{'then':>10}")
+        print(f"{'':52}{'calm':>10}{'then':>10}")
         faulty("cut off for 3 s", link.cut, link.mend, 3)
         faulty("cut off for 60 s", link.cut, link.mend, 60)
         for share, told in ((0.5, "half"), (0.9, "nine tenths")):

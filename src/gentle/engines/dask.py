@@ -43,7 +43,7 @@ class Dask:
         merge: Callable[[S, S], S],
         done: Done = silent,
     ) -> S:
-        client, join = _checked(self._client()), told_together(merge)
+        client, join = self._client(), told_together(merge)
         graph: dict[str, tuple[Any, ...]] = {}  # handed in at once: Dask keeps what is still needed
 
         def planned(*task: Any) -> str:
@@ -51,7 +51,7 @@ class Dask:
             return key
 
         with _in_sentences():
-            runs = blocks(parts, _most(client))
+            runs = blocks(parts, _most(_checked(client)))
             tasks = [planned(partial(told, work, run, merge)) for run in runs]
             *jobs, whole = client.get(
                 graph, [*tasks, tree(tasks, partial(planned, join))], sync=False
@@ -66,13 +66,13 @@ class Dask:
         return heard(found)
 
     def map(self, work: Callable[[P], S], parts: Sequence[P]) -> Iterator[S]:
-        client = _checked(self._client())
+        client = self._client()
         with _in_sentences():
             for found in in_order(
                 lambda part: client.submit(told, work, [part], second, key=_key(), pure=False),
                 parts,
-                _most(client),
-                lambda task: _result(client, task, self.deadline),
+                _most(_checked(client)),
+                lambda task: _result(client, task, self.deadline, {}),
             ):
                 yield heard(found)
 
@@ -138,14 +138,13 @@ def _result(
     client: Any,
     task: Any,
     deadline: float | None,
-    left: dict[Any, int] | None = None,
+    left: dict[Any, int],
     done: Done = silent,
 ) -> Any:
     """What comes of a task, told meanwhile of those that it waits for, which are let go once they are done.
 
     Raises GentleError where that takes longer than the deadline, or the cluster has no worker.
     """
-    left = {} if left is None else left
     began = staffed = monotonic()
     while True:
         try:
