@@ -199,6 +199,23 @@ def test_what_work_raises_arrives_as_it_is(engine, error):
         assert str(seen.value) == str(error)
 
 
+class UnsentError(Exception):
+    """One that cannot be made again from its message."""
+
+    def __init__(self, one, two):
+        super().__init__(f"{one} and {two}")
+
+
+def unsent(part):
+    raise UnsentError("this", part)
+
+
+def test_what_cannot_be_sent_arrives_in_words(engine):
+    for run in passes(engine):
+        with pytest.raises(RuntimeError, match="UnsentError: this and"):
+            within(LONG, partial(run, unsent))
+
+
 def test_what_workers_warn_of_is_said_once_a_pass(engine):
     with pytest.warns(GentleWarning) as seen:
         assert engine.reduce(warned, range(8), add) == 28

@@ -11,6 +11,8 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
+import dask.dataframe as dd
+import distributed
 import numpy as np
 import polars as pl
 import pytest
@@ -330,3 +332,20 @@ def test_a_text_that_should_be_numbers_has_its_first_word_of_all_parts():
     frame = pl.DataFrame({"x": texts, "y": range(4_000)})
     with pytest.raises(GentleError, match="holds 'so' in row 3,112"):
         gentle.fit(frame, target="y", engine="threads:2", parts=7)
+
+
+def test_a_dask_frame_that_is_persisted_is_read_where_its_workers_are():
+    frame = table().to_pandas()
+    whole = gentle.fit(frame, FORMULA)
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None, protocol="tcp://"
+        ) as cluster,
+        distributed.Client(cluster),
+    ):
+        held = dd.from_pandas(frame, npartitions=6).persist()
+        for engine in ("here", "threads", "dask"):
+            found = gentle.fit(held, FORMULA, engine=engine, parts=3)
+            np.testing.assert_allclose(numbers(found), numbers(whole), rtol=CLOSE)
+        with pytest.raises(GentleError, match="take engine='dask'"):
+            gentle.fit(held, FORMULA, engine="processes:2", parts=3)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic
 
+from cloudpickle import dumps, loads
+
 from gentle.engines.engine import P, S, reduced
 from gentle.errors import GentleWarning
 
@@ -22,11 +24,31 @@ class Told(Generic[S]):
 
 def told(work: Callable[[P], S], parts: Sequence[P], merge: Callable[[S, S], S]) -> Told[S]:
     """Some parts, worked on by a worker whose warnings nobody sees."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        found = reduced(work, parts, merge)
-    own = {str(seen.message): seen.message for seen in caught}
-    return Told(found, tuple(each for each in own.values() if isinstance(each, GentleWarning)))
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            found = reduced(work, parts, merge)
+    except Exception as error:
+        failure = error
+    else:
+        own = {str(seen.message): seen.message for seen in caught}
+        return Told(found, tuple(each for each in own.values() if isinstance(each, GentleWarning)))
+    raise _sendable(failure)
+
+
+def _sendable(error: Exception) -> Exception:
+    """The error as it can be sent: one that cannot ends the worker, and is never heard of."""
+    if not _travels(error):
+        error.__cause__ = error.__context__ = None
+    return error if _travels(error) else RuntimeError(f"{type(error).__name__}: {error}")
+
+
+def _travels(error: Exception) -> bool:
+    try:
+        loads(dumps(error))
+    except Exception:
+        return False
+    return True
 
 
 def told_together(merge: Callable[[S, S], S]) -> Callable[[Told[S], Told[S]], Told[S]]:

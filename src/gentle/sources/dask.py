@@ -138,8 +138,23 @@ def _gathered(graph: Graph) -> Graph:
     """The graph with what workers of Dask hold for it, as they do after persist()."""
     promised = {key: task for key, task in graph.items() if hasattr(task, "client")}
     if any(promise.client is None for promise in promised.values()):
-        raise GentleError(
-            "the partitions of the Dask DataFrame are held by workers of Dask since persist(), and "
-            "only the process that did so reads them: take engine='here' or 'threads', or do not persist"
-        )
+        return {**graph, **_fetched(promised)}
     return {**graph, **{key: promise.result() for key, promise in promised.items()}}
+
+
+def _fetched(promised: Mapping[Key, Any]) -> dict[Key, Any]:
+    """What other workers of Dask hold, fetched by the one that runs this."""
+    from distributed import Future, worker_client
+
+    try:
+        with worker_client() as client:
+            each: dict[Key, Any] = {
+                key: Future(promise.key, client) for key, promise in promised.items()
+            }
+            found: dict[Key, Any] = client.submit(dict, each, pure=False).result()
+            return found
+    except ValueError:
+        raise GentleError(
+            "the partitions of the Dask DataFrame are held by workers of Dask since persist(): take "
+            "engine='dask', or 'here' or 'threads' in the process that did so, or do not persist"
+        ) from None
