@@ -82,6 +82,7 @@ OPTIONAL = {
     "pyspark": {"engines"},
     "py4j": {"engines"},
     "pyarrow": {"engines"},
+    "fcntl": {"sources"},  # of Unix alone
 }  # loaded where it is used, and asked for in a sentence
 WITHOUT_TORCH = ("result", "tables", "cli", "inference", "verdict", "errors", "files", "story")
 HEAVY = ("torch", "polars", "sklearn", "matplotlib", "pandas", "formulaic", "scipy", "PIL")

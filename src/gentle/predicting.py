@@ -172,8 +172,8 @@ class _Answers:
             refuse_clash(list(self._source.schema()), self.heads, self._source.name)
         self._n_rows = self._n_missing = self._n_unseen = 0
 
-    def __iter__(self) -> Iterator[tuple[Chunk, Floats]]:
-        """(chunk, predictions (n, k, m)); nan for a row that is not complete."""
+    def __iter__(self) -> Iterator[tuple[Chunk | None, Floats]]:
+        """(the chunk where it stays, predictions (n, k, m)); nan for a row that is not complete."""
         with placed(self._source, self._asked.engine) as rows:
             answered = partial(_answered, self._model, self._asked)
             if rows.parts == 1:
@@ -183,7 +183,7 @@ class _Answers:
                 parts = rows.source.split(rows.parts)
                 answers = chain.from_iterable(rows.engine.map(work, parts))
             for one in answers:
-                self._n_rows += len(one.chunk.rows)
+                self._n_rows += len(one.numbers)
                 self._n_missing += one.n_missing
                 self._n_unseen += one.n_unseen
                 yield one.chunk, one.numbers
@@ -193,7 +193,7 @@ class _Answers:
         own = self._source.schema()
         for chunk, numbers in self:
             added = as_columns(self.heads, numbers.reshape(len(numbers), len(self.heads)))
-            yield appended(chunk, added, own) if self._asked.append else added
+            yield added if chunk is None else appended(chunk, added, own)
 
     @property
     def schema(self) -> Schema:
@@ -217,9 +217,9 @@ class _Answers:
 
 
 class Answer(NamedTuple):
-    """A chunk with its predictions."""
+    """The predictions of a chunk, and itself where it is asked for: it may come from afar."""
 
-    chunk: Chunk
+    chunk: Chunk | None
     numbers: Floats  # (n, k, m), nan for a row that is not complete
     n_missing: int  # such rows
     n_unseen: int
@@ -237,7 +237,7 @@ def _answered(model: Model, asked: Asked, source: Source) -> Iterator[Answer]:
             every = np.full((len(chunk.rows), *found.shape[1:]), np.nan)
             every[np.searchsorted(chunk.rows, seen.rows)] = found
             found = every
-        yield Answer(chunk, found, n_missing, seen.n_unseen)
+        yield Answer(chunk if asked.append else None, found, n_missing, seen.n_unseen)
 
 
 def _all_answered(answered: Callable[[Source], Iterator[Answer]], part: Source) -> list[Answer]:

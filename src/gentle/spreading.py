@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from scipy.sparse import csr_array
 
-from gentle.engines import Engine, Here, open_engine, unwatched
+from gentle.engines import Engine, Here, open_engine, over_all, unwatched
 from gentle.errors import GentleError, GentleWarning
 from gentle.sources import Arrays, Source, Subset, lent
 
@@ -32,7 +32,7 @@ class Placed:
     def reduce(self, work: Callable[[Source], S], merge: Callable[[S, S], S]) -> S:
         """What comes of all parts."""
         parts = [self.source] if self.parts == 1 else self.source.split(self.parts)
-        return self.engine.reduce(work, parts, merge)
+        return over_all(self.engine, work, parts, merge)
 
 
 @contextmanager
@@ -50,14 +50,15 @@ def placed(source: Source, engine: Any, parts: int | None = None) -> Iterator[Pl
             f"parts= is how many a pass makes of the rows, 1 or more, and is {parts!r}"
         )
     alone = isinstance(unwatched(place), Here)
-    if not alone and not source.divides and (parts is None or not source.replayable):
+    if not alone and not source.divides:
         warnings.warn(
             f"{source.name} can only be read from the beginning, so engine= does nothing for it: "
             "a file or a frame goes in parts",
             GentleWarning,
             stacklevel=4,
         )
-        place, parts = Here(), 1
+        place, alone = Here(), True
+        parts = parts if source.replayable else 1
     if parts is None:
         parts = 1 if alone else _even_parts(source)
     with nullcontext(source) if place.near else lent(source) as lent_source:

@@ -300,7 +300,7 @@ class Where:
         self.works = []
 
     def reduce(self, work, parts, merge, done=None):  # noqa: ARG002
-        self.works.append((work.func.__name__, len(parts)))
+        self.works.append((work.args[0].func.__name__, len(parts)))
         return tree(map(work, parts), merge)
 
     def map(self, work, parts):

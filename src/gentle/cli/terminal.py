@@ -31,7 +31,7 @@ RowsArgument = Annotated[
 EngineOption = Annotated[
     str,
     typer.Option(
-        help="Where passes work: here, threads, processes, processes:4, dask, or dask://scheduler:8786.",
+        help="Where passes work: here, threads, processes:4, dask, dask://scheduler:8786, ray, spark.",
         metavar="NAME",
     ),
 ]

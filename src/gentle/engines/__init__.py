@@ -6,6 +6,7 @@ They know nothing of rows: parts, work and results are whatever they are given.
 from gentle.engines.dask import Dask
 from gentle.engines.engine import Engine
 from gentle.engines.here import Here
+from gentle.engines.numbered import over_all
 from gentle.engines.opening import ENGINES, open_engine
 from gentle.engines.pooled import Executor, Processes, Threads
 from gentle.engines.ray import Ray
@@ -26,5 +27,6 @@ __all__ = [
     "Torchrun",
     "Watched",
     "open_engine",
+    "over_all",
     "unwatched",
 ]

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from time import monotonic
 from typing import Any, ClassVar
 from uuid import uuid4
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 from gentle.engines.engine import BLOCKS_PER_WORKER, Done, P, S, blocks, in_order, silent, tree
 from gentle.engines.pooled import WORKER, cores, unheard
@@ -21,7 +21,12 @@ CONNECTED_WITHIN = 10  # seconds, or there is no scheduler
 WORKERLESS = 120  # seconds that a pass waits for a cluster to have a worker
 LOOKS = 1  # seconds between two looks at how far a pass is
 DISTRIBUTION = "gentle-linear"
-CHECKED: WeakSet[Any] = WeakSet()  # clients whose clusters have this version of it
+SCHEDULER = "the scheduler"
+CHECKED: WeakKeyDictionary[Any, set[str]] = (
+    WeakKeyDictionary()
+)  # what of a client's has this version
+CHECKED_WITHIN = 10  # seconds that new workers have to tell their version
+LEAST = 0.01  # seconds for one of them
 CLIENTS: dict[str | None, Any] = {}  # made here and kept, by the address of their scheduler
 
 
@@ -33,7 +38,7 @@ class Dask:
     """
 
     address: str | None = None
-    deadline: float | None = None  # seconds for a pass
+    deadline: float | None = None  # seconds for a pass, or for a part of predictions
     near: ClassVar[bool] = False
 
     def reduce(
@@ -50,13 +55,17 @@ class Dask:
             graph[key := _key()] = task
             return key
 
-        with _in_sentences():
-            runs = blocks(parts, _most(_checked(client)))
-            tasks = [planned(partial(told, work, run, merge)) for run in runs]
-            *jobs, whole = client.get(
-                graph, [*tasks, tree(tasks, partial(planned, join))], sync=False
-            )
-            left = {job: len(run) for job, run in zip(jobs, runs, strict=True)}
+        with _at_work(client, self.deadline) as most:
+            runs = blocks(parts, most)
+            given = planned(
+                partial(_same, (work, merge))
+            )  # may be large: it goes to each worker once
+            tasks = [planned(partial(_worked, run), given) for run in runs]
+            ends = [*tasks, tree(tasks, partial(planned, join))]
+            with _large():
+                *jobs, whole = client.get(graph, ends, sync=False)
+            each = zip(jobs, runs, strict=True)
+            left = {job: len(run) for job, run in each if job.key != whole.key}
             try:
                 found: Told[S] = _result(client, whole, self.deadline, left, done)
             finally:
@@ -67,11 +76,11 @@ class Dask:
 
     def map(self, work: Callable[[P], S], parts: Sequence[P]) -> Iterator[S]:
         client = self._client()
-        with _in_sentences():
+        with _at_work(client, self.deadline) as most:
             for found in in_order(
                 lambda part: client.submit(told, work, [part], second, key=_key(), pure=False),
                 parts,
-                _most(_checked(client)),
+                most,
                 lambda task: _result(client, task, self.deadline, {}),
             ):
                 yield heard(found)
@@ -84,38 +93,108 @@ class Dask:
                 "engine='dask' needs dask.distributed, which is not here: pip install 'gentle-linear[dask]'"
             ) from None
         if self.address is None:
-            with suppress(ValueError):
-                return get_client()
+            try:
+                own = get_client()
+            except ValueError:
+                own = None
+            if own is not None and own.asynchronous:
+                raise GentleError(
+                    "the client of Dask at hand is asynchronous, and a fit waits for what it asks: name "
+                    "the scheduler, as engine='dask://10.0.0.5:8786'"
+                )
+            if own is not None:
+                return own
         kept = CLIENTS.get(self.address)
         if kept is None or kept.status != "running":
             kept = CLIENTS[self.address] = _connected(self.address) if self.address else _own()
         return kept
 
 
-def _checked(client: Any) -> Any:
-    """The client, once it is known that its cluster has this version of gentle.
+@contextmanager
+def _at_work(client: Any, deadline: float | None) -> Iterator[int]:
+    """How many blocks of parts are handed in at a time, of a cluster that is fit for the work."""
+    with _in_sentences(), _aside():
+        workers = _workers(client)
+        _check(client, [*workers], deadline)
+        yield BLOCKS_PER_WORKER * max(1, sum(workers.values()))
+
+
+def _large() -> Any:
+    """Dask warns of graphs from 10 MB on, and the sums of some thousand columns are larger."""
+    from dask import config
+
+    return config.set({"distributed.admin.large-graph-warning-threshold": "1 GiB"})
+
+
+@contextmanager
+def _aside() -> Iterator[None]:
+    """A task of Dask that waits for others gives them its thread."""
+    from distributed import get_worker, rejoin, secede
+
+    try:
+        get_worker()
+        within = True
+    except ValueError:
+        within = False
+    if within:
+        secede()
+    try:
+        yield
+    finally:
+        if within:
+            rejoin()
+
+
+def _check(client: Any, workers: Sequence[str], deadline: float | None) -> None:
+    """Raises GentleError where the scheduler or a worker that is new has another version of gentle.
 
     A worker that cannot unpack the work would end over and over, and say so to its own log alone.
     """
-    if client not in CHECKED:
+    try:
+        own = version(DISTRIBUTION)
+    except PackageNotFoundError:
+        return  # a source tree, which has no version
+    seen = CHECKED.setdefault(client, set())
+    if SCHEDULER not in seen:
         try:
-            own = version(DISTRIBUTION)
+            _refuse_other(own, client.run_on_scheduler(version, DISTRIBUTION), SCHEDULER)
         except PackageNotFoundError:
-            return client  # a source tree, which has no version
-        try:
-            found = {"its scheduler": client.run_on_scheduler(version, DISTRIBUTION)}
-        except PackageNotFoundError:
-            found = {"its scheduler": None}
-        found |= client.run(version, DISTRIBUTION, on_error="return")
-        for place, theirs in found.items():
-            if theirs != own:
-                has = theirs if isinstance(theirs, str) else "none"
-                raise GentleError(
-                    f"a cluster of Dask needs {DISTRIBUTION} {own} everywhere, as it is here, and {place} "
-                    f"has {has}: pip install '{DISTRIBUTION}[dask]=={own}' there"
-                )
-        CHECKED.add(client)
-    return client
+            _refuse_other(own, None, SCHEDULER)
+        seen.add(SCHEDULER)
+    new = [place for place in workers if place not in seen]
+    if not new:
+        return
+    asked = {
+        place: client.submit(version, DISTRIBUTION, workers=[place], key=_key(), pure=False)
+        for place in new
+    }
+    until = monotonic() + min(CHECKED_WITHIN, deadline or CHECKED_WITHIN)
+    for place, job in asked.items():
+        with suppress(TimeoutError):  # it stands still, or is gone: it has not answered
+            error = job.exception(max(until - monotonic(), LEAST))
+            if error is None:
+                _refuse_other(own, job.result(), place)
+                seen.add(place)
+            elif isinstance(error, PackageNotFoundError):
+                _refuse_other(own, None, place)
+        job.release()
+
+
+def _refuse_other(own: str, theirs: str | None, place: str) -> None:
+    if theirs != own:
+        raise GentleError(
+            f"a cluster of Dask needs {DISTRIBUTION} {own} everywhere, as it is here, and {place} has "
+            f"{theirs or 'none'}: pip install '{DISTRIBUTION}[dask]=={own}' there"
+        )
+
+
+def _same(value: S) -> S:
+    return value
+
+
+def _worked(run: Sequence[P], given: tuple[Callable[[P], S], Callable[[S, S], S]]) -> Told[S]:
+    work, merge = given
+    return told(work, run, merge)
 
 
 def _key() -> str:
@@ -123,15 +202,10 @@ def _key() -> str:
     return f"gentle-{uuid4().hex}"
 
 
-def _most(client: Any) -> int:
-    """How many blocks of parts are handed in at a time."""
-    return BLOCKS_PER_WORKER * max(1, sum(_threads(client)))
-
-
-def _threads(client: Any) -> list[int]:
-    """The threads of each worker."""
+def _workers(client: Any) -> dict[str, int]:
+    """The threads of each worker, by its address."""
     workers = client.scheduler_info(n_workers=-1).get("workers", {})
-    return [int(worker["nthreads"]) for worker in workers.values()]
+    return {place: int(worker["nthreads"]) for place, worker in workers.items()}
 
 
 def _result(
@@ -150,8 +224,8 @@ def _result(
         try:
             return task.result(LOOKS if deadline is None else min(LOOKS, deadline))
         except TimeoutError:
-            if task.status == "error":
-                raise
+            if task.status == "error":  # a TimeoutError of its own, or one that came just now
+                return task.result()
         now = monotonic()
         if deadline is not None and now - began >= deadline:
             raise GentleError(
@@ -163,7 +237,7 @@ def _result(
             for job in came:
                 job.release()
             staffed = now
-        elif _threads(client):
+        elif _workers(client):
             staffed = now
         elif now - staffed >= WORKERLESS:
             raise GentleError(

@@ -11,7 +11,7 @@ S = TypeVar("S")
 
 Done = Callable[[int], None]  # told of so many parts more that are done
 
-BLOCKS_PER_WORKER = 4  # so that none waits long for the last one
+BLOCKS_PER_WORKER = 8  # so that none waits long for the last one
 
 
 def silent(_: int) -> None:
@@ -75,7 +75,7 @@ def reduced(
 
 
 def blocks(parts: Sequence[P], most: int) -> list[Sequence[P]]:
-    """The parts in runs that are whole branches of the tree: at most twice so many, of a power of two."""
+    """The parts in at most so many runs, each of a power of two: whole branches of the tree."""
     size = 1
     while size * most < len(parts):
         size *= 2

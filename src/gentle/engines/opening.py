@@ -8,7 +8,7 @@ from typing import Any
 from gentle.engines.dask import Dask
 from gentle.engines.engine import Engine
 from gentle.engines.here import Here
-from gentle.engines.pooled import Executor, Processes, Threads
+from gentle.engines.pooled import Executor, Processes, Threads, cores
 from gentle.engines.ray import Ray
 from gentle.engines.spark import Spark
 from gentle.engines.torchrun import Torchrun
@@ -36,8 +36,8 @@ def open_engine(engine: Any) -> Engine:
     if isinstance(engine, str):
         return _named(engine)
     if isinstance(engine, Pool):
-        return Executor(engine)
-    if isinstance(engine, Engine):
+        return Executor(engine, getattr(engine, "_max_workers", None) or cores())
+    if isinstance(engine, Engine) and not isinstance(engine, type):
         return engine
     raise GentleError(
         "an engine is named by a text, or is a pool of concurrent.futures, and this is "

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
+import torch
 from loky import get_reusable_executor
 from loky.backend.utils import kill_process_tree
 from loky.process_executor import ShutdownExecutorError
-from threadpoolctl import threadpool_limits
 
 from gentle.engines.engine import (
     BLOCKS_PER_WORKER,
@@ -27,8 +27,9 @@ from gentle.engines.engine import (
     silent,
     tree,
 )
+from gentle.engines.onethread import ONE_THREAD
 from gentle.engines.telling import Told, heard, second, told, told_together
-from gentle.errors import GentleError
+from gentle.errors import GentleError, first_line
 
 ATTEMPTS = 4  # at a pass whose workers are lost or hang
 IDLE = 300  # seconds after which processes that wait for work end
@@ -70,12 +71,15 @@ class Threads:
         merge: Callable[[S, S], S],
         done: Done = silent,
     ) -> S:
-        with threadpool_limits(1), ThreadPoolExecutor(self.workers) as pool:
+        with ONE_THREAD, self._pool() as pool:
             return Executor(pool, self.workers).reduce(work, parts, merge, done)
 
     def map(self, work: Callable[[P], S], parts: Sequence[P]) -> Iterator[S]:
-        with threadpool_limits(1), ThreadPoolExecutor(self.workers) as pool:
+        with ONE_THREAD, self._pool() as pool:
             yield from Executor(pool, self.workers).map(work, parts)
+
+    def _pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self.workers, initializer=torch.set_num_threads, initargs=(1,))
 
 
 @dataclass(frozen=True)
@@ -98,13 +102,15 @@ class Executor:
         done: Done = silent,
     ) -> S:
         runs = dict(enumerate(blocks(parts, BLOCKS_PER_WORKER * self.workers)))
-        submit, came = self.pool.submit, _told_of(runs, done)
+        submit, came = self._submit, _told_of(runs, done)
         try:
             if self.near:
                 jobs = {at: submit(reduced, work, run, merge) for at, run in runs.items()}
-                found = _gathered(jobs, self.deadline, came)
+                found: dict[int, S] = _gathered(jobs, self.deadline, came)
                 return tree((found[at] for at in runs), merge)
-            apart = {at: submit(told, work, run, merge) for at, run in runs.items()}
+            apart: dict[int, Future[Told[S]]] = {
+                at: submit(told, work, run, merge) for at, run in runs.items()
+            }
             return _merged(_gathered(apart, self.deadline, came), merge)
         except LOST as error:
             raise _lost(error, self.deadline) from None
@@ -113,12 +119,22 @@ class Executor:
         most, result = BLOCKS_PER_WORKER * self.workers, _within(self.deadline)
         try:
             if self.near:
-                yield from in_order(lambda part: self.pool.submit(work, part), parts, most, result)
+                yield from in_order(lambda part: self._submit(work, part), parts, most, result)
                 return
-            for found in in_order(_apart(self.pool, work), parts, most, result):
+            for found in in_order(_apart(self._submit, work), parts, most, result):
                 yield heard(found)
         except LOST as error:
             raise _lost(error, self.deadline) from None
+
+    def _submit(self, *task: Any) -> Future[Any]:
+        try:
+            return self.pool.submit(*task)
+        except BrokenExecutor:
+            raise
+        except RuntimeError as error:
+            raise GentleError(
+                f"the pool of engine= takes no more work ({first_line(error)}): give one that is open"
+            ) from None
 
 
 @dataclass(frozen=True)
@@ -154,14 +170,14 @@ class Processes:
                     raise _lost(error, self.deadline) from None
                 found |= {at: job.result() for at, job in jobs.items() if _succeeded(job)}
                 left = {at: run for at, run in left.items() if at not in found}
-        raise AssertionError
+        raise AssertionError  # the last attempt ends in one way or the other
 
     def map(self, work: Callable[[P], S], parts: Sequence[P]) -> Iterator[S]:
         at, most = 0, BLOCKS_PER_WORKER * self.workers
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 with self._pool() as pool:
-                    submit, result = _apart(pool, work), _within(self.deadline)
+                    submit, result = _apart(pool.submit, work), _within(self.deadline)
                     for found in in_order(submit, parts[at:], most, result):
                         at += 1
                         yield heard(found)
@@ -201,9 +217,11 @@ def unheard() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _apart(pool: Pool, work: Callable[[P], S]) -> Callable[[P], Future[Told[S]]]:
+def _apart(
+    submit: Callable[..., Future[Any]], work: Callable[[P], S]
+) -> Callable[[P], Future[Told[S]]]:
     """How a part is handed to a worker that does not see this memory."""
-    return lambda part: pool.submit(told, work, [part], second)
+    return lambda part: submit(told, work, [part], second)
 
 
 def _told_of(runs: dict[int, Sequence[P]], done: Done) -> Done:

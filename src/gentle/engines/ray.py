@@ -15,6 +15,7 @@ from gentle.engines.pooled import ATTEMPTS, WORKER, cores
 from gentle.engines.telling import Told, heard, second, told, told_together
 from gentle.errors import GentleError, first_line
 
+CONNECTED: list[str] = []  # the address that this process was connected by, as it was given
 LOOKS = 1  # seconds between two looks at how many blocks are done
 
 
@@ -27,7 +28,7 @@ class Ray:
     """
 
     address: str | None = None
-    deadline: float | None = None  # seconds for a pass
+    deadline: float | None = None  # seconds for a pass, or for a part of predictions
     near: ClassVar[bool] = False
 
     def reduce(
@@ -118,7 +119,7 @@ def _most(address: str | None) -> int:
         ) from None
     if not ray.is_initialized():
         _connect(ray, address)
-    elif address not in (None, here := ray.get_runtime_context().gcs_address):
+    elif address not in (None, here := ray.get_runtime_context().gcs_address, *CONNECTED):
         raise GentleError(
             f"this process is connected to Ray at {here}, and cannot be to {address} as well: leave "
             "the address out, or end that with ray.shutdown()"
@@ -135,6 +136,7 @@ def _connect(ray: Any, address: str | None) -> None:
         return
     try:
         ray.init(address, **quiet)
+        CONNECTED[:] = [address]
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise GentleError(
             f"no cluster of Ray answers at {address} ({first_line(error)}): give the address that "

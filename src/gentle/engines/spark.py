@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from typing import Any, ClassVar
 
 from cloudpickle import dumps, loads
@@ -80,25 +80,25 @@ def _results(
         left = len(rows)
         while merge is not None and left > BRANCH:
             left = -(-left // BRANCH)
-            branches = found_in.repartitionByRange(left, (found_in["at"] / BRANCH).cast("long"))
+            branches = found_in.repartition(left, (found_in["at"] / BRANCH).cast("long"))
             found_in = branches.mapInArrow(partial(_joined, merge), FOUND)
         came = found_in.collect()
     found = {row["at"]: loads(row["found"]) for row in came}
     for result in found.values():
-        if isinstance(result, GentleError):
+        if isinstance(result, Exception):
             raise result
     return [found[at] for at in sorted(found)]
 
 
 def _worked(batches: Iterable[Any]) -> Iterator[Any]:
-    """The tasks of a partition, worked on; a GentleError goes back as it is, not as Spark tells it."""
+    """The tasks of a partition, worked on; what they raise goes back as it is, not as Spark tells it."""
     from pyarrow import RecordBatch, array
 
     for batch in batches:
         for at, task in zip(*(column.to_pylist() for column in batch.columns), strict=True):
             try:
                 found: Any = told(*loads(task))
-            except GentleError as error:
+            except Exception as error:
                 found = error
             yield RecordBatch.from_arrays([array([at]), array([dumps(found)])], ["at", "found"])
 
@@ -112,8 +112,11 @@ def _joined(merge: Callable[[Any, Any], Any], batches: Iterable[Any]) -> Iterato
     for at, result in sorted(both):
         found.setdefault(at // BRANCH, []).append(loads(result))
     for branch, results in found.items():
-        failed = [result for result in results if isinstance(result, GentleError)]
-        merged = failed[0] if failed else tree(results, merge)
+        failed = [result for result in results if isinstance(result, Exception)]
+        try:
+            merged = failed[0] if failed else tree(results, merge)
+        except Exception as error:
+            merged = error
         yield RecordBatch.from_arrays([array([branch]), array([dumps(merged)])], ["at", "found"])
 
 
@@ -132,17 +135,16 @@ def _in_sentences() -> Iterator[None]:
         yield
     except (Py4JError, PySparkException, ConnectionError) as error:
         raise GentleError(
-            f"Spark did not finish a pass ({_told_by(error)}); where executors were lost they were "
+            f"Spark did not finish a pass ({_reason(error)}); where executors were lost they were "
             "often out of memory: take more and smaller parts (parts=), or look at Spark's own pages"
         ) from None
 
 
-def _told_by(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     java = getattr(error, "java_exception", None)
     return first_line(error if java is None else RuntimeError(java.toString()))
 
 
-@cache
 def _own_session() -> Any:
     """A session of this machine's cores, which ends with this process."""
     from pyspark.errors import PySparkException
@@ -151,8 +153,8 @@ def _own_session() -> Any:
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.master(f"local[{cores()},{ATTEMPTS}]").appName("gentle")
     settings = {f"spark.executorEnv.{name}": value for name, value in WORKER.items()}
-    silent = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false"}
-    for name, value in {**settings, **silent}.items():
+    quiet = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false"}
+    for name, value in {**settings, **quiet}.items():
         builder = builder.config(name, value)
     try:
         return builder.getOrCreate()

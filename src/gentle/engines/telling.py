@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Generic
+from threading import Lock, local
+from typing import Any, Generic
 
 from cloudpickle import dumps, loads
 
@@ -25,15 +27,54 @@ class Told(Generic[S]):
 def told(work: Callable[[P], S], parts: Sequence[P], merge: Callable[[S, S], S]) -> Told[S]:
     """Some parts, worked on by a worker whose warnings nobody sees."""
     try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
+        with EARS.open() as caught:
             found = reduced(work, parts, merge)
     except Exception as error:
         failure = error
     else:
-        own = {str(seen.message): seen.message for seen in caught}
-        return Told(found, tuple(each for each in own.values() if isinstance(each, GentleWarning)))
+        own = {str(warning): warning for warning in caught if isinstance(warning, GentleWarning)}
+        return Told(found, tuple(own.values()))
     raise _sendable(failure)
+
+
+class Ears:
+    """Warnings, each for the thread that gives it: `warnings.catch_warnings` is one for all of them."""
+
+    def __init__(self) -> None:
+        self._lock, self._open = Lock(), 0
+        self._own = local()
+
+    @contextmanager
+    def open(self) -> Iterator[list[Warning | str]]:
+        """What this thread warns of meanwhile."""
+        caught: list[Warning | str] = []
+        self._own.caught = caught
+        with self._lock:
+            if not self._open:
+                self._outer = warnings.catch_warnings()
+                self._outer.__enter__()
+                self._show = warnings.showwarning
+                warnings.simplefilter("always")
+                warnings.showwarning = self._note
+            self._open += 1
+        try:
+            yield caught
+        finally:
+            self._own.caught = None
+            with self._lock:
+                self._open -= 1
+                if not self._open:
+                    self._outer.__exit__(None, None, None)
+
+    def _note(self, message: Warning | str, *where: Any, **more: Any) -> None:
+        caught = getattr(self._own, "caught", None)
+        if caught is None:
+            self._show(message, *where, **more)
+        else:
+            caught.append(message)
+
+
+EARS = Ears()
 
 
 def _sendable(error: Exception) -> Exception:

@@ -16,6 +16,7 @@ import numpy as np
 
 from gentle.batch import Floats
 from gentle.coordinates import Seen
+from gentle.engines import over_all
 from gentle.problem import Streamed
 from gentle.sketch import Sketch, stable_step
 from gentle.solvers.limits import check_batch_size
@@ -73,7 +74,7 @@ class SGD:
         rows, n_rows = problem.rows, float(problem.n_rows)
         if rows.parts > 1:
             work = partial(_walked_apart, self, problem.sketch, state.theta)
-            walked = rows.engine.reduce(work, problem.parted(), Walked.merge)
+            walked = over_all(rows.engine, work, problem.parted(), Walked.merge)
             yield State(walked.average, state.passes + 1, settled=True)
             return
         walked, looks = Walked(state.theta), 0

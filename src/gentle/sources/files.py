@@ -93,7 +93,8 @@ class Files:
                 )
             if _stamp(path) != stamp:
                 raise GentleError(
-                    f"{path} was changed while it was read: read it again once it stays"
+                    f"{path} was changed while it was read, or a worker has a copy of another time: read "
+                    "it again once it stays, from where all workers reach it"
                 )
 
     def anywhere(self) -> Files:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
-from threading import Lock
-from typing import Any, ClassVar, Protocol
+from functools import cached_property
+from typing import ClassVar, Protocol
 
 import polars as pl
-from threadpoolctl import ThreadpoolController
 
+from gentle.engines.onethread import ONE_THREAD
 from gentle.errors import GentleError, first_line
 from gentle.sources.source import Chunk, Schema, bounds, numbered
 from gentle.sources.steady import Steady
@@ -65,38 +64,6 @@ class Reader(Protocol):
 def counted(plan: pl.LazyFrame) -> int:
     """How many rows a plan has."""
     return int(plan.select(pl.len()).collect(engine="streaming").item())
-
-
-class _OneThread:
-    """Arithmetic on one thread while any plan is read: polars reads ahead on the others.
-
-    More would wait for each other. The first to read sets the limit and the last one lifts it.
-    """
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._readers = 0
-        self._limiter: Any = None
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if not self._readers:
-                self._limiter = _controller().limit(limits=1)
-            self._readers += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._readers -= 1
-            if not self._readers:
-                self._limiter.restore_original_limits()
-
-
-_ONE_THREAD = _OneThread()
-
-
-@cache
-def _controller() -> ThreadpoolController:
-    return ThreadpoolController()
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,18 +127,21 @@ class Plan:
         return self.reader.divides
 
     def schema(self) -> Schema:
-        if len(self.types) not in self.known:
+        n_widened = len(self.types)  # which another part may do meanwhile
+        if n_widened not in self.known:
             try:
-                self.known[len(self.types)] = self._from(self.start).collect_schema()
+                self.known[n_widened] = self._from(self.start).collect_schema()
             except UNREADABLE as error:
                 raise self.reader.explain(error) from None
-        return self.known[len(self.types)]
+        return self.known[n_widened]
 
     def height(self) -> int:
         return self._height
 
     def scan(self, columns: Sequence[str], rows: int) -> Iterator[Chunk]:
-        with _ONE_THREAD if len(columns) < WIDE else nullcontext():
+        with (
+            ONE_THREAD if len(columns) < WIDE else nullcontext()
+        ):  # polars reads ahead on the others
             yield from self._chunks(columns, rows)
 
     def _chunks(self, columns: Sequence[str], rows: int) -> Iterator[Chunk]:
