@@ -186,7 +186,8 @@ def fit(
         device=device,
         dtype=dtype,
     )
-    if time_limit is not None and isinstance(unwatched(open_engine(engine)), Torchrun):
+    place_meant = unwatched(open_engine(engine))  # before anything is read
+    if time_limit is not None and isinstance(place_meant, Torchrun):
         raise GentleError(
             "time_limit= would end one rank before another, and engine='torchrun' needs the same passes of "
             "all of them: bound the descent with max_passes="

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -175,7 +175,8 @@ class _Answers:
     def __iter__(self) -> Iterator[tuple[Chunk | None, Floats]]:
         """(the chunk where it stays, predictions (n, k, m)); nan for a row that is not complete."""
         with placed(self._source, self._asked.engine) as rows:
-            answered = partial(_answered, self._model, self._asked)
+            asked = replace(self._asked, engine="here")  # what watches it cannot be sent
+            answered = partial(_answered, self._model, asked)
             if rows.parts == 1:
                 answers = answered(rows.source)
             else:

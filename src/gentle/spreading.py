@@ -8,6 +8,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import numpy as np
 from scipy.sparse import csr_array
 
 from gentle.engines import Engine, Here, open_engine, over_all, unwatched
@@ -45,10 +46,13 @@ def placed(source: Source, engine: Any, parts: int | None = None) -> Iterator[Pl
     Raises GentleError for an engine that does not exist, and for parts that are no whole number.
     """
     place = open_engine(engine)
-    if parts is not None and (not isinstance(parts, int) or isinstance(parts, bool) or parts < 1):
-        raise GentleError(
-            f"parts= is how many a pass makes of the rows, 1 or more, and is {parts!r}"
-        )
+    if parts is not None:
+        whole = isinstance(parts, int | np.integer) and not isinstance(parts, bool)
+        if not whole or not 1 <= parts <= MOST_PARTS:
+            raise GentleError(
+                f"parts= is how many a pass makes of the rows, 1 to {MOST_PARTS:,}, and is {parts!r}"
+            )
+        parts = int(parts)
     alone = isinstance(unwatched(place), Here)
     if not alone and not source.divides:
         warnings.warn(

@@ -7,9 +7,10 @@ import os
 import subprocess
 import sys
 import textwrap
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from threading import Lock
 
 import dask.dataframe as dd
 import distributed
@@ -22,6 +23,7 @@ from threadpoolctl import threadpool_limits
 import gentle
 from gentle import GentleError, GentleWarning
 from gentle.design import Rows, learn_design
+from gentle.engines import Watched
 from gentle.engines.engine import tree
 from gentle.spreading import placed
 
@@ -210,6 +212,29 @@ def test_rows_in_memory_are_lent_and_given_back():
     assert not Path(file).exists()
 
 
+def test_predictions_that_somebody_watches_go_to_processes(path, tmp_path):
+    fit, lock, seen = gentle.fit(path, "y ~ a"), Lock(), []
+
+    def watch(*told):
+        with lock:  # which cannot be sent
+            seen.append(told)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gentle.spreading.PART_NUMBERS", 6_000)
+        fit.predict_to(path, tmp_path / "out.parquet", engine=Watched("processes:2", watch))
+    np.testing.assert_array_equal(
+        pl.read_parquet(tmp_path / "out.parquet")["prediction"], fit.predict(path)
+    )
+    assert seen[-1] == (6, 6)
+
+
+def test_a_pool_that_is_shut_down_is_refused():
+    with ThreadPoolExecutor(2) as pool:
+        pass
+    with pytest.raises(GentleError, match="takes no more work"):
+        gentle.fit(table(50), "y ~ a", engine=pool)
+
+
 def test_rows_that_do_not_divide_stay_here_and_say_so():
     pieces = list(table().select("a", "b", "y").iter_slices(1_000))
     for data in (lambda: iter(pieces), iter(pieces)):
@@ -227,9 +252,14 @@ def test_rows_that_do_not_divide_stay_here_and_say_so():
         ({"engine": 4}, "a pool of concurrent.futures, and this is int"),
         ({"engine": "dask://127.0.0.1:9"}, r"no scheduler of Dask answers at tcp://127.0.0.1:9"),
         ({"engine": "torchrun"}, "torchrun --nproc-per-node"),
-        ({"parts": 0}, "1 or more, and is 0"),
-        ({"parts": 1.5}, "1 or more, and is 1.5"),
-        ({"parts": True}, "1 or more, and is True"),
+        ({"engine": "dask://tcp://127.0.0.1:9"}, "answers at tcp://127.0.0.1:9 "),
+        ({"engine": "dask://127.0.0.1"}, "answers at tcp://127.0.0.1:8786 "),
+        ({"engine": gentle.engines.Threads}, "a pool of concurrent.futures, and this is type"),
+        ({"engine": ProcessPoolExecutor(2, mp_context=get_context("fork"))}, "forked.*spawn"),
+        ({"parts": 4_097}, "1 to 4,096, and is 4097"),
+        ({"parts": 0}, "1 to 4,096, and is 0"),
+        ({"parts": 1.5}, "1 to 4,096, and is 1.5"),
+        ({"parts": True}, "1 to 4,096, and is True"),
     ],
 )
 def test_what_is_no_engine_is_refused(asked, sentence):

@@ -17,6 +17,8 @@ from gentle.engines.pooled import WORKER, cores, unheard
 from gentle.engines.telling import Told, heard, second, told, told_together
 from gentle.errors import GentleError, first_line
 
+SCHEME = "dask://"
+PORT = 8786  # of a scheduler, where none is named
 CONNECTED_WITHIN = 10  # seconds, or there is no scheduler
 WORKERLESS = 120  # seconds that a pass waits for a cluster to have a worker
 LOOKS = 1  # seconds between two looks at how far a pass is
@@ -32,7 +34,9 @@ CLIENTS: dict[str | None, Any] = {}  # made here and kept, by the address of the
 
 @dataclass(frozen=True)
 class Dask:
-    """A cluster by the address of its scheduler; without one the client at hand, or a cluster made here.
+    """A cluster by the address of its scheduler, such as 10.0.0.5:8786.
+
+    Without one it is the client at hand, or a cluster that is made here.
 
     A task whose worker is lost is run again by the scheduler, on another worker.
     """
@@ -270,11 +274,13 @@ def _in_sentences() -> Iterator[None]:
 def _connected(address: str) -> Any:
     from distributed import Client
 
+    protocol, _, host = address.removeprefix(SCHEME).rpartition("://")
+    whole = f"{protocol or 'tcp'}://{host}" + (f":{PORT}" if ":" not in host else "")
     try:
-        return Client(address, timeout=CONNECTED_WITHIN, set_as_default=False)
-    except OSError as error:
+        return Client(whole, timeout=CONNECTED_WITHIN, set_as_default=False)
+    except (OSError, ValueError) as error:
         raise GentleError(
-            f"no scheduler of Dask answers at {address} ({first_line(error)}): give the address that it "
+            f"no scheduler of Dask answers at {whole} ({first_line(error)}): give the address that it "
             "shows when it starts, such as dask://10.0.0.5:8786"
         ) from None
 

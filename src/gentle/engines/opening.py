@@ -5,10 +5,10 @@ from __future__ import annotations
 from concurrent.futures import Executor as Pool
 from typing import Any
 
-from gentle.engines.dask import Dask
+from gentle.engines.dask import SCHEME, Dask
 from gentle.engines.engine import Engine
 from gentle.engines.here import Here
-from gentle.engines.pooled import Executor, Processes, Threads, cores
+from gentle.engines.pooled import Executor, Processes, Threads, cores, refuse_forked
 from gentle.engines.ray import Ray
 from gentle.engines.spark import Spark
 from gentle.engines.torchrun import Torchrun
@@ -24,7 +24,6 @@ ENGINES: dict[str, type[Any]] = {
     "spark": Spark,
 }
 COUNTED = {"threads": Threads, "processes": Processes}
-SCHEME = "dask://"
 
 
 def open_engine(engine: Any) -> Engine:
@@ -36,6 +35,7 @@ def open_engine(engine: Any) -> Engine:
     if isinstance(engine, str):
         return _named(engine)
     if isinstance(engine, Pool):
+        refuse_forked(engine)
         return Executor(engine, getattr(engine, "_max_workers", None) or cores())
     if isinstance(engine, Engine) and not isinstance(engine, type):
         return engine
@@ -47,7 +47,7 @@ def open_engine(engine: Any) -> Engine:
 
 def _named(text: str) -> Engine:
     if text.startswith(SCHEME):
-        return Dask("tcp://" + text.removeprefix(SCHEME))
+        return Dask(text)
     name, colon, workers = text.partition(":")
     if name not in ENGINES:
         raise GentleError(

@@ -5,7 +5,14 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
 from concurrent.futures import Executor as Pool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -50,6 +57,17 @@ class LateError(Exception):
 
 
 LOST = (BrokenExecutor, ShutdownExecutorError, LateError)  # and what they had is to be done again
+
+
+def refuse_forked(pool: Pool) -> None:
+    """Raises GentleError for processes that are forked: they hang where this one has used threads."""
+    context = getattr(pool, "_mp_context", None)
+    if isinstance(pool, ProcessPoolExecutor) and context and context.get_start_method() == "fork":
+        raise GentleError(
+            "the processes of this pool are forked, and hang in threads that are not theirs: make it with "
+            "ProcessPoolExecutor(4, mp_context=multiprocessing.get_context('spawn')), or take "
+            "engine='processes:4'"
+        )
 
 
 def cores() -> int:
