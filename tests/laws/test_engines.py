@@ -8,26 +8,30 @@ import os
 import shutil
 import signal
 import time
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import add
+from threading import Thread
 from typing import ClassVar
 
 import distributed
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import gentle
 from gentle.design import Held, Rows, learn_design
 from gentle.engines import Dask, Executor, Here, Processes, Ray, Spark, Threads, Watched
 from gentle.engines.engine import reduced, tree
-from gentle.errors import GentleError
+from gentle.engines.telling import told
+from gentle.errors import GentleError, GentleWarning
 from gentle.exact import polish, solve
 from gentle.passes import fold
 from gentle.problem import reduce
@@ -55,6 +59,9 @@ class Wrong:
 
     def reduce(self, work, parts, merge):
         return reduced(work, self.change(list(parts)), merge)
+
+    def map(self, work, parts):
+        return map(work, self.change(list(parts)))
 
 
 @pytest.fixture(scope="session")
@@ -290,3 +297,68 @@ def test_executors_of_spark_merge_branches_in_order(spark, monkeypatch):
     monkeypatch.setattr("gentle.engines.spark._most", lambda _: 100)
     for n in (8, 9, 64, 70, 200):
         assert spark.reduce(lambda part: [part], range(n), add) == list(range(n))
+
+
+# --- at the same time ---------------------------------------------------------------------------
+
+
+def within_a_task(address):
+    return Dask(address).reduce(rested, range(6), add)
+
+
+def test_a_task_of_dask_may_make_a_pass_on_its_own_cluster(cluster):
+    with distributed.Client(cluster, set_as_default=False) as client:
+        tasks = [
+            client.submit(within_a_task, cluster.scheduler_address, pure=False) for _ in range(3)
+        ]
+        assert client.gather(tasks) == [15] * 3
+
+
+def warned_of(part):
+    time.sleep(0.01)
+    warnings.warn(f"row {part} is odd", GentleWarning, stacklevel=2)
+    return [part]
+
+
+def test_warnings_of_threads_of_one_worker_are_kept_apart(recwarn):
+    with ThreadPoolExecutor(4) as threads:
+        runs = [[at, at + 1] for at in range(0, 64, 2)]
+        found = list(threads.map(lambda run: told(warned_of, run, add), runs))
+    for run, one in zip(runs, found, strict=True):
+        assert [str(warning) for warning in one.warnings] == [f"row {at} is odd" for at in run]
+    assert not recwarn
+
+
+def limits():
+    pools = sorted((pool["filepath"], pool["num_threads"]) for pool in threadpool_info())
+    return torch.get_num_threads(), pools
+
+
+def test_threads_that_overlap_leave_as_many_threads_of_arithmetic_as_there_were():
+    before, ends = limits(), []
+    slow, slower = (
+        Thread(target=lambda n=n: ends.append(Threads(2).reduce(rested, range(n), add)))
+        for n in (6, 12)
+    )
+    for one in (slower, slow):
+        one.start()
+        time.sleep(0.15)
+    for one in (slow, slower):
+        one.join()
+    assert ends == [15, 66]
+    assert limits() == before
+    own = Threads(2).reduce(lambda _: {torch.get_num_threads()}, range(4), set.union)
+    assert own == {1}
+
+
+def test_a_part_that_comes_twice_is_an_error_in_passes_that_learn():
+    rows = {"x": [1.0, None, 3.0, 5.0] * 5, "g": list("abcd") * 5, "y": range(20)}
+    for asked in ({"missing": "mean"}, {}):
+        with pytest.raises(RuntimeError, match="got parts"):
+            gentle.fit(
+                pl.DataFrame(rows),
+                target="y",
+                engine=Wrong(lambda parts: [*parts[:1], *parts]),
+                parts=4,
+                **asked,
+            )
