@@ -441,7 +441,9 @@ class Triangle:
     r: Floats = field(default_factory=lambda: np.empty((0, 0)))  # (1 + p + k, 1 + p + k)
     n_rows: float = 0.0
     total: float = 0.0
-    resolution: float = 64 * EPSILON  # a column nearer than this to others cannot be told from them
+    resolution: float = (
+        512 * EPSILON
+    )  # a column nearer than this to others cannot be told from them
     squared: bool = False  # whether it comes from cross-products, which square the condition
     growth: float = 1.0  # of rounding, by sums about a point far from the means, or rows taken away
 

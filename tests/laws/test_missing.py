@@ -12,6 +12,7 @@ from sklearn.impute import SimpleImputer
 import gentle
 from gentle import GentleError
 from gentle.design import Design, Rows, learn_design
+from gentle.errors import RankWarning
 from gentle.sources import Frame, open_source
 
 N = 300
@@ -224,3 +225,20 @@ def test_a_descent_walks_the_filled_rows():
     assert found.verdict.agrees
     wide = open_source((table.select(NUMBERS).to_numpy(), table["y"].to_numpy()))
     assert wide.replayable
+
+
+@pytest.mark.parametrize("n", [300, 2_000, 8_000, 30_000])
+@pytest.mark.parametrize("k", [2, 6])
+def test_columns_that_are_missing_together_have_one_indicator(n, k):
+    """The others say the same, and are left out."""
+    rng = np.random.default_rng(n + k)
+    for _ in range(6):
+        x = rng.normal(size=(n, k))
+        start = rng.integers(0, n // 2)
+        x[start : start + rng.integers(2, n // 2)] = np.nan
+        y = np.nan_to_num(x).sum(axis=1) + rng.normal(size=n)
+        with pytest.warns(RankWarning):
+            found = gentle.fit((x, y), missing="indicator")
+        assert [name for name, value in found.coef.items() if np.isnan(value)] == [
+            f"x{j}[missing]" for j in range(2, k + 1)
+        ]

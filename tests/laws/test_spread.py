@@ -228,6 +228,16 @@ def test_predictions_that_somebody_watches_go_to_processes(path, tmp_path):
     assert seen[-1] == (6, 6)
 
 
+@pytest.mark.parametrize("engine", [gentle.engines.Threads, gentle.engines.Processes])
+def test_numbers_of_workers_and_deadlines_are_looked_at(engine):
+    for workers in (0, -1, 2.5, "a", True):
+        with pytest.raises(GentleError, match="whole number of workers"):
+            engine(workers)
+    for deadline in (0, -1, "x", float("nan")):
+        with pytest.raises(GentleError, match="number of seconds"):
+            gentle.engines.Processes(2, deadline=deadline)
+
+
 def test_a_pool_that_is_shut_down_is_refused():
     with ThreadPoolExecutor(2) as pool:
         pass
@@ -254,6 +264,7 @@ def test_rows_that_do_not_divide_stay_here_and_say_so():
         ({"engine": "torchrun"}, "torchrun --nproc-per-node"),
         ({"engine": "dask://tcp://127.0.0.1:9"}, "answers at tcp://127.0.0.1:9 "),
         ({"engine": "dask://127.0.0.1"}, "answers at tcp://127.0.0.1:8786 "),
+        ({"engine": "dask://"}, "named by its scheduler"),
         ({"engine": gentle.engines.Threads}, "a pool of concurrent.futures, and this is type"),
         ({"engine": ProcessPoolExecutor(2, mp_context=get_context("fork"))}, "forked.*spawn"),
         ({"parts": 4_097}, "1 to 4,096, and is 4097"),

@@ -275,6 +275,10 @@ def _connected(address: str) -> Any:
     from distributed import Client
 
     protocol, _, host = address.removeprefix(SCHEME).rpartition("://")
+    if not host:
+        raise GentleError(
+            "a cluster of Dask is named by its scheduler, such as dask://10.0.0.5:8786"
+        )
     whole = f"{protocol or 'tcp'}://{host}" + (f":{PORT}" if ":" not in host else "")
     try:
         return Client(whole, timeout=CONNECTED_WITHIN, set_as_default=False)

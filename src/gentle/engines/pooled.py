@@ -36,7 +36,7 @@ from gentle.engines.engine import (
 )
 from gentle.engines.onethread import ONE_THREAD
 from gentle.engines.telling import Told, heard, second, told, told_together
-from gentle.errors import GentleError, first_line
+from gentle.errors import GentleError, first_line, is_number
 
 ATTEMPTS = 4  # at a pass whose workers are lost or hang
 IDLE = 300  # seconds after which processes that wait for work end
@@ -57,6 +57,16 @@ class LateError(Exception):
 
 
 LOST = (BrokenExecutor, ShutdownExecutorError, LateError)  # and what they had is to be done again
+
+
+def _refuse_numbers(workers: Any, deadline: Any = None) -> None:
+    """Raises GentleError for what is no number of workers, and no time."""
+    if not isinstance(workers, int) or isinstance(workers, bool) or workers < 1:
+        raise GentleError(
+            f"an engine has a whole number of workers, 1 or more, and not {workers!r}"
+        )
+    if deadline is not None and not (is_number(deadline) and deadline > 0):
+        raise GentleError(f"a deadline is a number of seconds above 0, and not {deadline!r}")
 
 
 def refuse_forked(pool: Pool) -> None:
@@ -81,6 +91,9 @@ class Threads:
 
     workers: int = field(default_factory=cores)
     near: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        _refuse_numbers(self.workers)
 
     def reduce(
         self,
@@ -107,6 +120,9 @@ class Executor:
     pool: Pool
     workers: int = field(default_factory=cores)
     deadline: float | None = None  # seconds within which some block of parts must come back
+
+    def __post_init__(self) -> None:
+        _refuse_numbers(self.workers, self.deadline)
 
     @property
     def near(self) -> bool:
@@ -166,6 +182,9 @@ class Processes:
     workers: int = field(default_factory=cores)
     deadline: float | None = None  # seconds within which some block of parts must come back
     near: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        _refuse_numbers(self.workers, self.deadline)
 
     def reduce(
         self,
@@ -292,6 +311,7 @@ def _lost(error: Exception, deadline: float | None) -> GentleError:
             "at what holds it up"
         )
     return GentleError(
-        "workers were lost in the middle of their work, more than once; often they were out of memory: "
+        f"workers were lost in the middle of their work, more than once ({first_line(error)}); often they "
+        "were out of memory: "
         "take fewer of them, or more and smaller parts (parts=)"
     )
