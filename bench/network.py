@@ -53,6 +53,7 @@ import gentle
 from gentle.design import Rows, learn_design
 from gentle.engines import Dask, Engine, Processes
 from gentle.engines.dask import CLIENTS
+from gentle.engines.engine import BLOCKS_PER_WORKER, blocks
 from gentle.engines.pooled import WORKER
 from gentle.passes import fold
 from gentle.sources import open_source
@@ -71,10 +72,8 @@ LINKS = (1_000, 100)  # Mbit/s
 
 def model(folder: Path, share: int) -> None:
     """One pass over links of some speeds, beside what the model says."""
-    handling = handled(4_096 // share)
-    print(
-        f"handling: {1e3 * handling:.2f} ms a task, of {2 * 4_096 // share - 1:,} among 1,000 workers\n"
-    )
+    handling, many = handled(4_096), n_blocks(4_096, 1_000)
+    print(f"handling: {1e3 * handling:.2f} ms a task, of {2 * many - 1:,} among 1,000 workers\n")
     print(
         f"{'columns':>7}{'Mbit/s':>8}{'alone':>9}{'model':>9}{'measured':>10}{'carried':>12}{'model':>11}"
     )
@@ -92,7 +91,7 @@ def model(folder: Path, share: int) -> None:
                 one_pass()
                 carried = (net.links[0].carried - before) / MiB
                 seconds = medians({"pass": one_pass})["pass"]
-                cost = Cost(alone[columns], columns, 2, PARTS, mbit, handling)
+                cost = Cost(alone[columns], columns, 2, n_blocks(PARTS, 2), mbit, handling)
                 times = f"{cost.alone:7.2f} s{cost.seconds:7.2f} s{seconds:8.2f} s"
                 print(f"{columns:7}{mbit:8,}{times}{carried:8.2f} MiB{cost.carried / MiB:7.2f} MiB")
     print(
@@ -100,7 +99,7 @@ def model(folder: Path, share: int) -> None:
     )
     for columns, rows in WIDTHS.items():
         seconds = alone[columns] * 1e12 / (rows // share)
-        cost = Cost(seconds, columns, 1_000, 4_096, 10_000, handling)
+        cost = Cost(seconds, columns, 1_000, many, 10_000, handling)
         each = f"{cost.read:8,.0f} s{cost.handled:8.1f} s{cost.moved:8.1f} s{cost.seconds:9,.0f} s"
         print(f"{columns:7}{10_000:8,}{each}")
 
@@ -169,7 +168,12 @@ def handled(parts: int) -> float:
         engine = Dask(cluster.scheduler_address)
         taken = medians({"pass": lambda: engine.reduce(int, range(parts), add)})["pass"]
         CLIENTS.pop(cluster.scheduler_address).close()
-    return taken / (2 * parts - 1)
+    return taken / (2 * n_blocks(parts, 1_000) - 1)
+
+
+def n_blocks(parts: int, workers: int) -> int:
+    """In how many blocks parts are handed to so many workers."""
+    return len(blocks(range(parts), BLOCKS_PER_WORKER * workers))
 
 
 def faults(folder: Path, share: int) -> None:

@@ -61,10 +61,7 @@ class Dask:
 
         with _at_work(client, self.deadline) as most:
             runs = blocks(parts, most)
-            given = planned(
-                partial(_same, (work, merge))
-            )  # may be large: it goes to each worker once
-            tasks = [planned(partial(_worked, run), given) for run in runs]
+            tasks = [planned(partial(told, work, run, merge)) for run in runs]
             ends = [*tasks, tree(tasks, partial(planned, join))]
             with _large():
                 *jobs, whole = client.get(graph, ends, sync=False)
@@ -193,15 +190,6 @@ def _refuse_other(own: str, theirs: str | None, place: str) -> None:
             f"a cluster of Dask needs {DISTRIBUTION} {own} everywhere, as it is here, and {place} has "
             f"{theirs or 'none'}: pip install '{DISTRIBUTION}[dask]=={own}' there"
         )
-
-
-def _same(value: S) -> S:
-    return value
-
-
-def _worked(run: Sequence[P], given: tuple[Callable[[P], S], Callable[[S, S], S]]) -> Told[S]:
-    work, merge = given
-    return told(work, run, merge)
 
 
 def _key() -> str:

@@ -11,7 +11,7 @@ S = TypeVar("S")
 
 Done = Callable[[int], None]  # told of so many parts more that are done
 
-BLOCKS_PER_WORKER = 8  # so that none waits long for the last one
+BLOCKS_PER_WORKER = 4  # so that none waits long for the last one
 
 
 def silent(_: int) -> None:
