@@ -28,8 +28,12 @@ FLOORS = {
             "plain",
         ),
         *(
+            "expressions",
+            "calls",
             "formula",
             "restrictions",
+            "evaluation",
+            "coding",
             "learning",
             "wilkinson",
             "design",
@@ -60,10 +64,10 @@ ROOMS = {  # library -> the only rooms that may import it
     "matplotlib": {"pictures"},
     "PIL": {"pictures"},
     "jinja2": {"report"},
-    "formulaic": {"formula", "restrictions", "learning", "wilkinson"},
+    "formulaic": {"restrictions", "evaluation", "coding"},
     "polars": {
         *("sources", "columns", "sieve", "levels", "filling", "plain", "wilkinson", "design"),
-        *("widening", "sinks", "tables"),
+        *("widening", "sinks", "tables", "formula", "evaluation", "coding", "learning"),
     },
     "safetensors": {"model_file"},
 }

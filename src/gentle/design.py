@@ -20,7 +20,7 @@ from gentle.batch import INTERCEPT, Batch, Floats, Integers, Labels, rows_per_ba
 from gentle.columns import is_text, numbers, refuse_other_than_numbers, refuse_types
 from gentle.doubled import two_sum
 from gentle.engines import Engine, Here
-from gentle.errors import GentleError, listed, near
+from gentle.errors import GentleError, GentleWarning, listed, near
 from gentle.filling import Filling
 from gentle.formula import Parsed, parse
 from gentle.levels import Levels, Unseen, levels_of, unseen_level, with_levels
@@ -592,7 +592,7 @@ def learn_design(
         tuple(clusters),
         missing,
     )
-    unfilled = {*texts, *(() if parsed is None else (*parsed.coded, *parsed.offset_columns))}
+    unfilled = {*texts, *(() if parsed is None else (*parsed.whole, *parsed.offset_columns))}
     plain_columns = [name for name in columns if name not in unfilled]
     filled = filling.learn(
         place,
@@ -661,6 +661,15 @@ def _learned(source: Source, parsed: Parsed, design: Design) -> Encoder:
             )
         return design.complete_frames(source, parsed.columns)
 
+    if parsed.split:
+        written = list(map(str, parsed.targets))
+        warnings.warn(
+            f"the formula has {len(written)} targets, {listed(parsed.targets)}, each with a fit of its own: "
+            f"for their sum write I({' + '.join(written)}), and to leave this unsaid "
+            f"cbind({', '.join(written)})",
+            GentleWarning,
+            stacklevel=4,
+        )
     return wilkinson.learn(parsed, source.schema(), design.levels, frames)
 
 
