@@ -45,10 +45,9 @@ class Lookup:
             table = self._table
             found = [table.get(value, -1) for value in values.tolist()]
             return np.array(found, dtype=np.int64)
-        known: tuple[npt.NDArray[Any], Integers] = (
-            self._floats if values.dtype.kind == "f" else self._integers
-        )
-        keys, places = known
+        known = self._floats if values.dtype.kind == "f" else self._integers
+        keys: npt.NDArray[Any] = known[0]
+        places: Integers = known[1]
         values = values.astype(keys.dtype, copy=False)
         if not len(keys):
             return np.full(len(values), -1)

@@ -664,7 +664,7 @@ def _learned(source: Source, parsed: Parsed, design: Design) -> Encoder:
     if parsed.split:
         written = list(map(str, parsed.targets))
         warnings.warn(
-            f"the formula has {len(written)} targets, {listed(parsed.targets)}, each with a fit of its own: "
+            f"the formula has {len(written)} targets, {listed(parsed.targets)}, each with its own fit: "
             f"for their sum write I({' + '.join(written)}), and to leave this unsaid "
             f"cbind({', '.join(written)})",
             GentleWarning,
