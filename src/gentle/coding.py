@@ -45,9 +45,7 @@ class Lookup:
             table = self._table
             found = [table.get(value, -1) for value in values.tolist()]
             return np.array(found, dtype=np.int64)
-        known = self._floats if values.dtype.kind == "f" else self._integers
-        keys: npt.NDArray[Any] = known[0]
-        places: Integers = known[1]
+        keys, places = self._floats if values.dtype.kind == "f" else self._integers
         values = values.astype(keys.dtype, copy=False)
         if not len(keys):
             return np.full(len(values), -1)
@@ -89,7 +87,7 @@ class Lookup:
 
 
 def _sorted(places: Mapping[Any, int], dtype: type) -> tuple[Any, Integers]:
-    keys = np.array(list(places), dtype=dtype)
+    keys: npt.NDArray[Any] = np.array(list(places), dtype=dtype)
     order = np.argsort(keys)
     return keys[order], np.array(list(places.values()), dtype=np.int64)[order]
 
