@@ -34,6 +34,7 @@ PLAIN = {  # the same, of a file whose name says nothing of packing
     GZIP: ("gzip", "let its name end in .csv.gz"),
     ZSTANDARD: ("zstandard", "let its name end in .csv.zst"),
 }
+LEADING_ZERO = r"^\s*0[0-9]+\s*$"  # an integer that is a code, whose zeros count
 HEAD_BYTES = 2**16  # of a file, in which its first line ends
 _UNFIT = re.compile(
     r"could not parse `(?P<text>.*)` as dtype `(?P<type>[^`]+)` at column '(?P<name>.*)' \(column"
@@ -79,6 +80,10 @@ class Csv(Format):
         frame = pl.read_csv(
             path, infer_schema_length=None, null_values=MISSING, try_parse_dates=True, glob=False
         )
+        integers = [column.name for column in frame if column.dtype.is_integer()]
+        texts = pl.scan_csv(path, infer_schema=False, null_values=MISSING, glob=False)
+        if codes := _leading_zeros(texts, integers):
+            frame = frame.with_columns(texts.select(codes).collect())
         if frame.to_series(frame.width - 1).null_count():  # a short row ends in nulls
             self.check_rows(path)
             frame = frame[: frame.height - _blank_end(path)]
@@ -212,7 +217,20 @@ def _typed(texts: pl.DataFrame) -> pl.DataFrame:
         try_parse_dates=True,
     )
     found.columns = texts.columns  # one pair of quotes in a name went
+    integers = [column.name for column in found if column.dtype.is_integer()]
+    missing = pl.all().replace(dict.fromkeys(MISSING))
+    codes = _leading_zeros(texts.lazy(), integers)
+    found = found.with_columns(texts.select(codes).select(missing))
     return found.cast({each.name: pl.Null for each in found if each.null_count() == found.height})
+
+
+def _leading_zeros(texts: pl.LazyFrame, names: Sequence[str]) -> list[str]:
+    """The columns in which some integer begins with a zero, such as a ZIP code: these are strings."""
+    if not names:
+        return []
+    found = texts.select(pl.col(names).str.contains(LEADING_ZERO).any())
+    row = found.collect(engine="streaming").row(0, named=True)
+    return [name for name, there in row.items() if there]
 
 
 def _first_word(path: str, unfit: re.Match[str]) -> GentleError | None:
@@ -360,4 +378,6 @@ def _as_numbers(column: pl.Series) -> pl.Series:
     if column.null_count() == len(column):
         return column.cast(pl.Null)
     numbers = column.str.strip_chars().cast(pl.Float64, strict=False)
-    return numbers if numbers.null_count() == column.null_count() else column
+    if numbers.null_count() > column.null_count() or column.str.contains(LEADING_ZERO).any():
+        return column
+    return numbers
