@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Self
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array, issparse
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Tags
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
@@ -73,7 +75,10 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
         self.time_limit = time_limit
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Fit X (n, p), dense or sparse, to y (n,) or (n, k), with sample_weight (n,) or without."""
+        """Fit X (n, p), dense or sparse, to y (n,) or (n, k), with sample_weight (n,) or without.
+
+        Warns with scikit-learn's ConvergenceWarning where a descent has not converged.
+        """
         choices, before = self._choices(), self._fits if self.warm_start else ()
         rows, flat = self._rows(X, y, sample_weight)
         begin = None
@@ -175,6 +180,9 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
         self.result_: Fit | Fits | Descended = fits[0] if flat or not kept else Fits(kept)
         self.coef_ = fits[0].slopes if flat else np.stack([one.slopes for one in fits])
         self.intercept_ = fits[0].intercept if flat else np.array([one.intercept for one in fits])
+        for one in fits:
+            if one.trace and not one.verdict.agrees:
+                warnings.warn(str(one.verdict), ConvergenceWarning, stacklevel=3)
         self.n_iter_ = max(int(one.trace[-1].passes) if one.trace else 0 for one in fits)
         return self
 

@@ -136,6 +136,10 @@ class OnePass:
         """The targets: one."""
         return (self.target,)
 
+    def caveat(self, level: float | None) -> str:  # noqa: ARG002
+        """What a reader of its predictions must know; see `predicting.Model.caveat`."""
+        return ""
+
     def predict_x(self, x: Any, known: Floats, level: float | None, kind: Kind) -> Floats:  # noqa: ARG002
         """Predictions for rows x (n, p) of the design with offsets (n,), as `predicting.Model` has it."""
         refuse_level(level, "one pass")

@@ -47,6 +47,9 @@ class Model(Protocol):
     def explained(self) -> Sequence[str]:
         """The targets, (k,)."""
 
+    def caveat(self, level: float | None) -> str:
+        """What a reader of its predictions, or of their bounds at a level, must know; may be empty."""
+
     def predict_x(self, x: Any, known: Floats, level: float | None, kind: Kind) -> Floats:
         """Predictions for rows x (n, p) with offsets (n,): (n, k, 1), or (n, k, 4) by COLUMNS.
 
@@ -72,8 +75,13 @@ class Written:
     n_missing: int  # rows without a prediction, since a value is missing, or a level was not seen
     n_unseen: int = 0  # rows with a level that the fit did not see
     unseen: Unseen = "error"  # what became of those
+    caveat: str = ""  # what a reader of the predictions must know
 
     def __str__(self) -> str:
+        return f"{self._rows}; {self.caveat}" if self.caveat else self._rows
+
+    @property
+    def _rows(self) -> str:
         rows = f"{self.n_rows:,} row{'s' * (self.n_rows != 1)}"
         lacking = self.n_missing - (self.n_unseen if self.unseen == "missing" else 0)
         if not self.n_missing:
@@ -205,10 +213,18 @@ class _Answers:
     @property
     def written(self) -> Written:
         """What has gone by."""
-        return Written(self._n_rows, self._n_missing, self._n_unseen, self._asked.unseen)
+        return Written(
+            self._n_rows,
+            self._n_missing,
+            self._n_unseen,
+            self._asked.unseen,
+            self._model.caveat(self._asked.level),
+        )
 
     def warn(self, stacklevel: int) -> None:
-        """Warn of levels that were answered for without having been seen."""
+        """Warn of levels that were answered for without having been seen, and of the model's caveat."""
+        if caveat := self._model.caveat(self._asked.level):
+            warnings.warn(caveat, GentleWarning, stacklevel=stacklevel)
         if self._n_unseen:
             warnings.warn(
                 f"of the {self._n_rows:,} rows of {self._source.name}, {self.written.about_unseen}",
