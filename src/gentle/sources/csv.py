@@ -7,11 +7,12 @@ import gzip
 import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import dropwhile, islice, takewhile
 from os import SEEK_END
 from pathlib import Path
-from typing import IO, NamedTuple, cast
+from typing import IO, ClassVar, NamedTuple, cast
 
 import polars as pl
 
@@ -42,10 +43,15 @@ _UNFIT = re.compile(
 )
 
 
+@dataclass(frozen=True)
 class Csv(Format):
     """Also compressed; types are guessed, from all rows where the file is read whole."""
 
-    endings = (".csv", ".csv.gz", ".csv.zst")
+    dtypes: tuple[tuple[str, pl.DataType], ...] = ()  # of columns by name, instead of a guess
+    endings: ClassVar[tuple[str, ...]] = (".csv", ".csv.gz", ".csv.zst")
+
+    def typed(self, dtypes: Types) -> Csv:
+        return replace(self, dtypes=tuple({**dict(self.dtypes), **dtypes}.items()))
 
     def check(self, path: Path) -> None:
         _check_bytes(path)
@@ -76,19 +82,36 @@ class Csv(Format):
             raise GentleError(f"{path} has columns but no rows: there is nothing to fit")
 
     def read(self, path: Path) -> pl.DataFrame:
+        names = _header(path)
         frame = pl.read_csv(
-            path, infer_schema_length=None, null_values=MISSING, try_parse_dates=True, glob=False
+            path,
+            infer_schema_length=None,
+            null_values=MISSING,
+            try_parse_dates=True,
+            glob=False,
+            schema_overrides=self._raw_types(path, names),
         )
         if frame.to_series(frame.width - 1).null_count():  # a short row ends in nulls
             self.check_rows(path)
             frame = frame[: frame.height - _blank_end(path)]
-        frame.columns = _header(path)
+        frame.columns = names
+        asked = dict(self.dtypes)
         return frame.with_columns(
-            _as_numbers(column) for column in frame if column.dtype == pl.String
+            _as_numbers(column)
+            for column in frame
+            if column.dtype == pl.String and column.name not in asked
         )
 
+    def _raw_types(self, path: Path, names: Sequence[str]) -> Types:
+        """The types that were asked for, by what polars calls the columns."""
+        asked = dict(self.dtypes)
+        if asked.keys().isdisjoint(names):
+            return {}
+        raw = pl.scan_csv(path, infer_schema=False, glob=False).collect_schema().names()
+        return {of: asked[name] for of, name in zip(raw, names, strict=True) if name in asked}
+
     def plan(self, paths: Sequence[str], types: Types) -> pl.LazyFrame:
-        return stacked([_plan(path, types) for path in paths])
+        return stacked([_plan(path, {**dict(self.dtypes), **types}) for path in paths])
 
     def telling(self, path: Path) -> tuple[str, ...]:
         return tuple(_header(path)[-1:])
@@ -157,7 +180,10 @@ def _plan(path: str, types: Types) -> pl.LazyFrame:
     if list(raw) != list(schema):
         plan = plan.rename(dict(zip(raw, schema, strict=True)))
     plan = plan.with_columns(
-        pl.col(guess.spaced).str.strip_chars().cast(pl.Float64), pl.col(guess.empty).cast(pl.Null)
+        pl.col([name for name in guess.spaced if name not in types])
+        .str.strip_chars()
+        .cast(pl.Float64),
+        pl.col([name for name in guess.empty if name not in types]).cast(pl.Null),
     )
     return plan if guess.height is None else plan.head(guess.height)
 

@@ -136,8 +136,12 @@ class Files:
         return self.paths[-1]
 
 
-def read_file(place: str | Path) -> Frame | Plan:
+def read_file(place: str | Path, dtypes: Types | None = None) -> Frame | Plan:
     """The rows of a file, of those that a pattern such as data/*.csv names, or of a folder.
+
+    Args:
+        dtypes: types of columns by name, for files that do not state them (CSV); names that no
+            file has are ignored.
 
     Raises GentleError for what is not there, is empty or cannot be read, in one sentence.
     """
@@ -146,18 +150,18 @@ def read_file(place: str | Path) -> Frame | Plan:
     if urlsplit(path).scheme == "file":
         path = unquote(urlsplit(path).path)
     if "://" in path:
-        return Plan(Files(_kind(path), (path,)), name=_plain(path))
+        return Plan(Files(_kind(path).typed(dtypes or {}), (path,)), name=_plain(path))
     try:
         paths = _found(path)
         if not paths[0].exists():
             raise GentleError(f"there is no file {path}{_alternatives(paths[0])}")
-        kind = _kind_of_all(path, paths)
+        kind = _kind_of_all(path, paths).typed(dtypes or {})
         size = sum(_checked_size(each, kind) * _unpacked(each) for each in paths)
         name = paths[0].name if len(paths) == 1 else path
         if size <= SMALL:
             return Frame(_read(kind, paths), name)
         _check_alike(paths, [_schema(kind, each) for each in paths])
-        return scanned(paths, name)
+        return scanned(paths, name, kind)
     except OSError as error:
         raise GentleError(f"{path} cannot be read: {error.strerror or error}") from None
 
@@ -168,10 +172,12 @@ def _stamp(path: Path) -> Stamp:
     return seen.st_size, seen.st_mtime_ns
 
 
-def scanned(paths: Sequence[Path], name: str, *, lent: bool = False) -> Plan:
+def scanned(
+    paths: Sequence[Path], name: str, kind: Format | None = None, *, lent: bool = False
+) -> Plan:
     """The rows of files that are read anew in each pass."""
     stamps = {each: _stamp(each) for each in paths}
-    kind = FORMATS[_ending(paths[0])]
+    kind = kind or FORMATS[_ending(paths[0])]
     return Plan(Files(kind, tuple(map(str, paths)), stamps=stamps, lent=lent), name=name)
 
 

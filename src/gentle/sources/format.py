@@ -19,6 +19,10 @@ class Format:
     endings: ClassVar[tuple[str, ...]]
     seeks: ClassVar[bool] = False  # whether a slice is read without reading what stands before it
 
+    def typed(self, dtypes: Types) -> Format:  # noqa: ARG002
+        """The same, reading columns as these types where a file does not state its types."""
+        return self
+
     def check(self, path: Path) -> None:
         """Raises GentleError for a file whose beginning says that it is no table."""
 

@@ -21,7 +21,7 @@ from gentle.sources.batches import Again, Batches, Once
 from gentle.sources.dask import Partitions, is_partitioned, partitions
 from gentle.sources.files import check_place, read_file
 from gentle.sources.frames import Frame
-from gentle.sources.plan import Given, Plan
+from gentle.sources.plan import Given, Plan, Types
 from gentle.sources.source import Source
 from gentle.sources.sql import Query, is_database, query
 
@@ -33,8 +33,15 @@ REFUSED = (
 LOADED_ROWS = 4_096  # of a dataset of torch at a time
 
 
-def open_source(data: Any, names: Sequence[str] | None = None) -> Source:
+def open_source(
+    data: Any, names: Sequence[str] | None = None, dtypes: Types | None = None
+) -> Source:
     """A source for a path, a frame, an array or a pair (X, y).
+
+    Args:
+        names: of the columns of an array.
+        dtypes: types of columns by name, for files that do not state them (CSV), such as
+            {"zip": pl.String()} where a fit has texts; names that a file lacks are ignored.
 
     Raises GentleError for anything else, and says what would do.
     """
@@ -45,7 +52,7 @@ def open_source(data: Any, names: Sequence[str] | None = None) -> Source:
                 f"'{path}' is a formula, and the rows come first: gentle.fit(frame, '{path}')"
             )
         check_place(path)
-        return query(path) if is_database(path) else read_file(path)
+        return query(path) if is_database(path) else read_file(path, dtypes)
     if isinstance(data, SOURCES):
         return data
     if isinstance(data, pl.LazyFrame):
