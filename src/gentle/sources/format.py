@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import polars as pl
 
 from gentle.errors import GentleError
 from gentle.sources.plan import Types
 from gentle.sources.source import Schema
+
+
+class Remark(NamedTuple):
+    """Something that was inferred of a file."""
+
+    phrase: str  # what comes after "was read with"
+    option: str  # of `read_csv`, which says so
 
 
 class Format:
@@ -37,6 +44,10 @@ class Format:
     def plan(self, paths: Sequence[str], types: Types) -> pl.LazyFrame:
         """The rows of files in order, some columns taken to be of these types."""
         raise NotImplementedError
+
+    def remarks(self, path: Path) -> tuple[Remark, ...]:  # noqa: ARG002
+        """What was inferred of a file that does not state it."""
+        return ()
 
     def telling(self, path: Path) -> tuple[str, ...]:  # noqa: ARG002
         """Columns whose nulls may come from rows that polars has mended in silence."""
