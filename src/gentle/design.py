@@ -90,6 +90,7 @@ class Features(NamedTuple):
     offset: Floats  # (n,)
     rows: Integers  # (n,) where they stand in their source
     n_unseen: int  # rows of the chunk, also left out ones, with a level that the fit did not see
+    weight: Floats | None = None  # (n,) of new rows, nan where it is missing; None without weights
 
 
 @dataclass(frozen=True)
@@ -262,12 +263,19 @@ class Design:
         refuse_lacking(source, self.explaining, self)
         return source
 
-    def features(self, chunk: Chunk, where: str, unseen: Unseen = "error") -> Features:
+    def features(
+        self,
+        chunk: Chunk,
+        where: str,
+        unseen: Unseen = "error",
+        weights: str | None = None,
+    ) -> Features:
         """What a prediction needs of the rows that are complete; `where` names their source.
 
         Args:
             unseen: what becomes of a row with a level that the fit did not see: "error" refuses it,
                 "reference" counts it as the reference level, "missing" leaves it out.
+            weights: the column of the weights of new rows, where they are wanted.
         """
         check_unseen(unseen)
         sieve = Sieve(chunk.rows, where, "drop")
@@ -283,7 +291,10 @@ class Design:
         sieve.settle()
         n_unseen = int(_unseen(foreign, sieve, where, unseen).sum())
         keep = sieve.keep
-        return Features(_kept(x, keep), _kept(offset, keep), _kept(chunk.rows, keep), n_unseen)
+        weight = None if weights is None else _kept(_weights(chunk, weights, sieve), keep)
+        return Features(
+            _kept(x, keep), _kept(offset, keep), _kept(chunk.rows, keep), n_unseen, weight
+        )
 
     def learning_frames(self, source: Source, selection: Selection) -> Iterator[pl.DataFrame]:
         """The rows of a source that are selected, coded and filled, as functions learn from them."""
@@ -358,6 +369,19 @@ def _unseen(foreign: Sequence[Foreign], sieve: Sieve, where: str, unseen: Unseen
     if unseen == "missing":
         sieve.keep &= ~found
     return found
+
+
+def _weights(chunk: Chunk, name: str, sieve: Sieve) -> Floats:
+    """Weights of new rows, (n,); nan where there is none, which drops no row."""
+    values = column_of(chunk, name)
+    invalid = (values < 0) | np.isinf(values)
+    if invalid.any():
+        row = chunk.rows[int(invalid.argmax())] + 1
+        raise GentleError(
+            f"the weights of new rows must be finite and 0 or more, but '{name}' of {sieve.where} is "
+            f"{values[invalid][0]:g} in row {row:,}"
+        )
+    return values
 
 
 def _labels(chunk: Chunk, name: str) -> Labels:

@@ -102,12 +102,7 @@ class Census:
         column = f"column '{name}' of {where}"
         there = self.n_texts - self.n_blank
         again = n_levels <= FEW_LEVELS and 2 * n_levels <= self.n_texts
-        if self.n_codes and self.n_codes + self.n_numbers == there and ".csv" in where:
-            _warn(
-                f"{column} is read as text with {n_levels:,} categories, as '{self.code}' begins with "
-                f"a zero: {_option('dtypes', {name: 'float'})} makes numbers of it"
-            )
-        elif self.word is not None and self.n_numbers > MOSTLY * there and not self.n_codes:
+        if self.word is not None and self.n_numbers > MOSTLY * there and not self.n_codes:
             if not again:
                 raise GentleError(
                     f"{column} should be numbers, as {self.n_numbers:,} of its {self.n_texts:,} values "

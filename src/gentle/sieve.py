@@ -53,7 +53,7 @@ class Sieve:
         self.n_weightless = 0
         self._present = self.keep.copy()  # the rows whose weight and frequency are not zero
         self._infinite: list[tuple[str, Mask]] = []
-        self._where = where
+        self.where = where
         self._missing = missing
 
     def masses(self, columns: Mapping[str, Floats]) -> None:
@@ -62,7 +62,7 @@ class Sieve:
             below = values < 0
             if below.any():
                 raise GentleError(
-                    f"weights and frequencies must be 0 or more, but '{name}' of {self._where} is "
+                    f"weights and frequencies must be 0 or more, but '{name}' of {self.where} is "
                     f"{values[below][0]:g} in row {self._first(below)}"
                 )
             self._present &= values != 0
@@ -85,7 +85,7 @@ class Sieve:
             return
         if self._missing == "raise":
             raise GentleError(
-                f"column '{name}' of {self._where} has a missing value in row {self._first(gone)}, "
+                f"column '{name}' of {self.where} has a missing value in row {self._first(gone)}, "
                 "and missing is to be refused ('raise'): 'drop' leaves such rows out"
             )
         self.missing_by_column[name] = self.missing_by_column.get(name, 0) + int(gone.sum())
@@ -120,7 +120,7 @@ class Sieve:
         for name, infinite in self._infinite:
             if (used := infinite & self.keep).any():
                 raise GentleError(
-                    f"column '{name}' of {self._where} is infinite in row {self._first(used)}: "
+                    f"column '{name}' of {self.where} is infinite in row {self._first(used)}: "
                     f"{_way_out(name)}"
                 )
 
