@@ -39,7 +39,7 @@ FLOORS = {
         ),
     ),
     "model": ("losses", "penalties", "coordinates", "fitted"),
-    "pass": ("statistics", "meat", "refinement", "passes", "shuffling", "widening"),
+    "pass": ("statistics", "rounding", "meat", "refinement", "passes", "shuffling", "widening"),
     "solve": (
         *("sketch", "problem", "exact", "solvers", "averaging", "certificate", "driver"),
         *("approach", "verdict"),
