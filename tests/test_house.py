@@ -40,7 +40,7 @@ FLOORS = {
         ),
     ),
     "model": ("losses", "penalties", "coordinates", "fitted"),
-    "pass": ("statistics", "meat", "refinement", "passes", "shuffling", "widening"),
+    "pass": ("statistics", "rounding", "meat", "refinement", "passes", "shuffling", "widening"),
     "solve": (
         *(
             "sketch",

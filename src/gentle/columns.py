@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -13,6 +13,10 @@ from gentle.sources import Source
 from gentle.sources.source import described, reads_as_number
 
 LONG = (pl.Int64, pl.UInt64, pl.Int128)
+SPACING: Mapping[type[pl.DataType], float] = {
+    pl.Float16: 2.0**-10,
+    pl.Float32: 2.0**-23,
+}  # at 1, of types coarser than float64
 WHOLE = 2**53  # the last whole number up to which float64 has them all
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from scipy.sparse import csr_array
 
 from gentle import filling, plain, wilkinson
 from gentle.batch import INTERCEPT, Batch, Floats, Integers, Labels, rows_per_batch, together
-from gentle.columns import is_text, refuse_other_than_numbers, refuse_types
+from gentle.columns import SPACING, is_text, refuse_other_than_numbers, refuse_types
 from gentle.doubled import two_sum
 from gentle.engines import Engine, Here
 from gentle.errors import GentleError, listed, near
@@ -147,6 +148,21 @@ class Design:
         """Columns of x (p,), the constant not among them."""
         beside = self.filling.names
         return (*self.encoder.names, *beside) if beside else self.encoder.names
+
+    @property
+    def unchanged(self) -> tuple[str | None, ...]:
+        """The source's column that each column of x (p,) is as it stands; None for a computed one.
+
+        A column from which a formula computes others is taken for None too: its values are exact there.
+        """
+        names = self.encoder.names
+        columns = {*self.columns} - {*self.levels}
+        if not isinstance(self.encoder, Plain):
+            computed = " ".join(name for name in names if name not in columns)
+            words = set(re.findall(r"\w+", computed))
+            columns = {name for name in columns if not words.intersection(re.findall(r"\w+", name))}
+        own = tuple(name if name in columns else None for name in names)
+        return (*own, *(None for _ in self.filling.names))
 
     @property
     def known(self) -> bool:
@@ -419,6 +435,19 @@ class Rows:
     def at(self, place: Placed) -> Rows:
         """The same rows where an engine has them."""
         return replace(self, source=place.source, engine=place.engine, parts=place.parts)
+
+    @property
+    def coarse(self) -> Mapping[str, float]:
+        """Column of x -> spacing of its type at 1, where that is coarser than float64."""
+        types = {
+            name: type(dtype)
+            for name, dtype in self.source.schema().items()
+            if type(dtype) in SPACING
+        }
+        if not types:
+            return {}
+        own = zip(self.design.names, self.design.unchanged, strict=True)
+        return {name: SPACING[types[column]] for name, column in own if column in types}
 
     @property
     def single(self) -> bool:
