@@ -128,10 +128,12 @@ def _of_columns(data: Mapping[str, Any]) -> pl.DataFrame:
     return pl.DataFrame(_series(columns))
 
 
-def pair_targets(data: Any, source: Source | None = None) -> tuple[str, ...]:
-    """The names of y where the data are a pair (X, y), or batches of such."""
+def pair_targets(
+    data: Any, source: Source | None = None, names: Sequence[str] | None = None
+) -> tuple[str, ...]:
+    """The names of y where the data are a pair (X, y), or batches of such; `names` are those of X."""
     if isinstance(data, tuple) and len(data) == 2:
-        return tuple(_targets(data[1]))
+        return tuple(_targets(data[1], _column_names(data[0], names)))
     first = source.first if isinstance(source, Batches) else None
     return tuple(first.other) if isinstance(first, Arrays) else ()
 
@@ -161,8 +163,11 @@ def with_columns(source: Source, columns: dict[str, Any], *, labels: bool = Fals
 
 
 def _pair(x: Any, y: Any, names: Sequence[str] | None) -> Source:
-    """X and y: a target is called by its own name where it has one, else 'y', or 'y1', 'y2', ..."""
-    targets = _targets(y)
+    """X and y: a target is called by its own name where it has one.
+
+    Else it is 'y', or 'y1', 'y2', ...; in parentheses where X has a column of that name.
+    """
+    targets = _targets(y, _column_names(x, names))
     if _is_frame(x):
         frame = _frame(x)
         for target in targets:
@@ -176,15 +181,27 @@ def _pair(x: Any, y: Any, names: Sequence[str] | None) -> Source:
     return Arrays(x, _names(x, names), targets)
 
 
-def _targets(y: Any) -> dict[str, Numbers]:
-    """Name -> column (n,) of one target or several."""
+def _column_names(x: Any, names: Sequence[str] | None) -> Sequence[str]:
+    """The names of X, where it has any."""
+    if not _is_frame(x):
+        return names or ()
+    if isinstance(x, pl.DataFrame):
+        return x.columns
+    return list(map(str, _pandas_names(x))) or _frame(x).columns
+
+
+def _targets(y: Any, taken: Sequence[str]) -> dict[str, Numbers]:
+    """Name -> column (n,) of one target or several, beside columns whose names are taken."""
     if _is_frame(y) and not hasattr(y, "name"):
         frame = _frame(y)
         return {name: frame[name].to_numpy() for name in frame.columns}
-    columns = _with_nan(_array(y))
+    columns, taken_names = _with_nan(_array(y)), set(taken)
     if columns.ndim == 2 and columns.shape[1] > 1:
-        return {f"y{j + 1}": column for j, column in enumerate(columns.T)}
-    name = str(getattr(y, "name", None) or "y")
+        own = [f"y{j + 1}" for j in range(columns.shape[1])]
+        if not taken_names.isdisjoint(own):
+            own = [f"({name})" for name in own]
+        return dict(zip(own, columns.T, strict=True))
+    name = str(getattr(y, "name", None) or ("(y)" if "y" in taken_names else "y"))
     return {name: columns[:, 0] if columns.ndim == 2 and columns.shape[1] == 1 else columns}
 
 
