@@ -64,6 +64,7 @@ def fit(
     lags: int | None = None,
     use_t: bool = True,
     rank: str = "drop",
+    rank_tol: float | None = None,
     method: str = "auto",
     missing: Missing = "drop",
     seed: int = 0,
@@ -126,6 +127,10 @@ def fit(
         rank: "drop" leaves out a column that is a combination of those before it, as R does, and
             names it; "minimum-norm" shares its part among them so that the slopes are the shortest;
             "raise" refuses it.
+        rank_tol: when columns are dependent: where a combination of them, each in units of its standard
+            deviation and with coefficients of length 1, has a standard deviation of at most this. By
+            default that is the rounding of the values as they came: of float64 or float32, or of their
+            decimals.
         method: "auto" makes cross-products and reads the rows again for a QR triangle where these
             lose too many digits; "qr" makes the triangle at once.
         missing: "drop" leaves out rows with a null or NaN, and counts them; "raise" refuses them. "mean"
@@ -181,6 +186,7 @@ def fit(
         lags=lags,
         use_t=use_t,
         rank=rank,
+        rank_tol=rank_tol,
         method=method,
         seed=seed,
         max_passes=max_passes,
@@ -353,7 +359,7 @@ def _fits(
             single=single,
             at_start=way is not None and _is_start(way, exact, begin[at]),
         )
-        fits.append(found)
+        fits.append(replace(found, coarse=answered.coarse))
     _warn_of_digits(fits, choices)
     return tuple(fits)
 
@@ -369,8 +375,9 @@ def from_sums(one: Fit, sums: Moments | Triangle, tally: Tally) -> Fit:
     choices = replace(one.choices, solver="exact", errors="classical", lags=None, digits=None)
     at = one.design.targets.index(one.target)
     opening = Opening(tally, sums)
-    exact, placing = answer_sums(opening, one.design, one.target, choices)
-    return _result(exact, placing, one.design, at, opening, None, None, choices, single=one.single)
+    exact, placing = answer_sums(opening, one.design, one.target, choices, one.coarse)
+    found = _result(exact, placing, one.design, at, opening, None, None, choices, single=one.single)
+    return replace(found, coarse=one.coarse)
 
 
 def fit_once(rows: Rows, choices: Choices) -> tuple[Fit, ...]:
@@ -398,10 +405,11 @@ def fit_once(rows: Rows, choices: Choices) -> tuple[Fit, ...]:
     fits = []
     for at, target in enumerate(design.targets):
         alone = replace(opening, sums=opening.sums.of(at))
-        exact, placing = answer_sums(alone, design, target, choices)
-        fits.append(
-            _result(exact, placing, design, at, alone, None, None, choices, single=learned.single)
+        exact, placing = answer_sums(alone, design, target, choices, learned.coarse)
+        found = _result(
+            exact, placing, design, at, alone, None, None, choices, single=learned.single
         )
+        fits.append(replace(found, coarse=learned.coarse))
     _warn_of_digits(fits, choices)
     return tuple(fits)
 
@@ -420,6 +428,7 @@ def fit_more(before: Sequence[Fit], rows: Rows, choices: Choices) -> tuple[Fit, 
             target=design.targets[at],
             choices=choices,
             single=one.single or rows.single,
+            coarse={**one.coarse, **rows.coarse},
         )
         found.append(from_sums(like, sums, one.tally.merge(opening.tally)))
     return tuple(found)

@@ -86,6 +86,10 @@ class Fit:
     way: Descent | None = None  # of the descent, where there was one
     held_out: Score | None = None  # on rows that were held out
     single: bool = False  # whether data came as float32
+    coarse: Mapping[str, float] = field(
+        default_factory=dict
+    )  # column of x -> spacing of its type at
+    # 1, where that is coarser than float64
 
     def __post_init__(self) -> None:
         for values in (self.values, self.exact_values, self.descent_values):
@@ -841,7 +845,12 @@ class Fit:
                 "functions that learn from them"
             )
         tally = self.tally.merge(other.tally.negative() if negative else other.tally)
-        return from_sums(self, sums(self.sums, other.sums), tally)
+        like = replace(
+            self,
+            single=self.single or other.single,
+            coarse={**self.coarse, **other.coarse},
+        )
+        return from_sums(like, sums(self.sums, other.sums), tally)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
