@@ -15,7 +15,7 @@ from gentle.answering import Answered, answer, answer_sums, check_rows, first_pa
 from gentle.approach import Approach
 from gentle.batch import EXACT_COLUMNS, INTERCEPT, Batch, Floats
 from gentle.certificate import certify
-from gentle.choices import DESCENTS, Choices
+from gentle.choices import DESCENTS, Choices, canonical_errors
 from gentle.coefficients import starts
 from gentle.descended import Descended
 from gentle.descending import approaches, confirm, descend, descend_rows, is_wide, of_target
@@ -68,7 +68,7 @@ def fit(
     tol: float = 1e-3,
     digits: float | None = None,
     errors: str | None = None,
-    cluster: Column | tuple[Column, ...] | None = None,
+    cluster: Column | Sequence[Column] | None = None,
     lags: int | None = None,
     use_t: bool = True,
     rank: str = "drop",
@@ -83,7 +83,7 @@ def fit(
     batch_size: int | None = None,
     schedule: str | None = None,
     device: str | None = None,
-    dtype: str | None = None,
+    dtype: Any = None,
     start: Any = None,
     test: float | None = None,
     shuffle: bool = False,
@@ -125,10 +125,12 @@ def fit(
         tol: how near to the exact answer, in standard errors: a descent goes on until it is certified
             to be there, and an exact answer is polished where rounding may have moved it further.
         digits: how many digits every coefficient must be certified to have; asks for a polish.
-        errors: "classical" standard errors; "HC0", "HC1", "HC2" or "HC3" where the variance differs
-            from row to row; "cluster" where rows of a group belong together, which `cluster` asks for
-            by itself; "HAC" (Newey and West 1987) where neighbouring rows do; "random-scaling" of one pass.
-        cluster: the groups, as a column's name or labels (n,); a tuple of two for two-way clusters.
+        errors: "classical" standard errors; "HC0", "HC1", "HC2" or "HC3", in any case, where the variance
+            differs from row to row, and "robust" for HC1, as in Stata; "cluster" where rows of a group
+            belong together, which `cluster` asks for by itself; "HAC" (Newey and West 1987) where
+            neighbouring rows do; "random-scaling" of one pass.
+        cluster: the groups, as a column's name or labels (n,); a list of two columns, or a tuple of two
+            columns or labels, for two-way clusters.
         lags: how many neighbours "HAC" looks at; by default floor(4 (n/100)^(2/9)).
         use_t: t intervals and p-values; False takes the normal distribution.
         rank: "drop" leaves out a column that is a combination of those before it, as R does, and
@@ -157,8 +159,8 @@ def fit(
             names, the constant first; of several targets target -> start, or `Fits`. The solver "sgd"
             then leaves out its stochastic pass, if the start is as near as that would bring it.
         device, dtype: where a descent walks the rows and in which type it holds them there, such as
-            "cuda" and "float32"; by default here and as they are. Sums and the certificate are in
-            float64 anyway, and the exact answer is made here.
+            "cuda" and "float32" or torch.float32; by default here and as they are. Sums and the certificate
+            are in float64 anyway, and the exact answer is made here.
         test: the share of the rows to hold out and score: the last ones, or with shuffle random ones.
         shuffle: whether the held-out rows are drawn at random.
         unseen: what becomes of a held-out row with a level that no train row has: "error" refuses it,
@@ -183,6 +185,7 @@ def fit(
         GentleError (a ValueError): with one sentence that says what is needed, what was found and
             where, and the way out.
     """
+    errors = canonical_errors(errors)
     if passes is not None or errors == RANDOM_SCALING:
         return _met_once(locals())
     choices = Choices(
@@ -488,7 +491,7 @@ def _errors(errors: str | None, cluster: Any) -> str:
             raise GentleError(
                 "errors='cluster' needs the groups: name their column with cluster, or give labels (n,)"
             )
-        return errors or "classical"
+        return "classical" if errors is None else errors
     if errors not in (None, "cluster"):
         raise GentleError(
             f"cluster asks for clustered errors, and errors is '{errors}': leave one out"
