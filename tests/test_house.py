@@ -23,6 +23,7 @@ FLOORS = {
             "sources",
             "columns",
             "sieve",
+            "disguise",
             "levels",
             "filling",
             "plain",
@@ -43,9 +44,18 @@ FLOORS = {
         ),
     ),
     "model": ("losses", "penalties", "coordinates", "fitted"),
-    "pass": ("statistics", "meat", "refinement", "passes", "shuffling", "widening"),
+    "pass": ("statistics", "rounding", "meat", "refinement", "passes", "shuffling", "widening"),
     "solve": (
-        *("sketch", "problem", "exact", "solvers", "averaging", "certificate", "driver"),
+        *(
+            "sketch",
+            "problem",
+            "exact",
+            "estimability",
+            "solvers",
+            "averaging",
+            "certificate",
+            "driver",
+        ),
         *("approach", "verdict"),
     ),
     "result": (
@@ -66,8 +76,8 @@ ROOMS = {  # library -> the only rooms that may import it
     "jinja2": {"report"},
     "formulaic": {"restrictions", "evaluation", "coding"},
     "polars": {
-        *("sources", "columns", "sieve", "levels", "filling", "plain", "wilkinson", "design"),
-        *("widening", "sinks", "tables", "formula", "evaluation", "coding", "learning"),
+        *("sources", "columns", "sieve", "disguise", "levels", "filling", "plain", "wilkinson"),
+        *("design", "widening", "sinks", "tables", "formula", "evaluation", "coding", "learning"),
     },
     "safetensors": {"model_file"},
 }
@@ -80,6 +90,7 @@ RESULTS = {
 }
 OPTIONAL = {
     "sqlalchemy": {"sources"},
+    "duckdb": {"sources"},
     "distributed": {"engines", "sources"},
     "dask": {"engines", "sources"},
     "ray": {"engines"},
