@@ -33,15 +33,13 @@ ELEMENTWISE: Mapping[str, np.ufunc] = {
 ARITY = {name: function.nin for name, function in ELEMENTWISE.items()}
 ARITY |= {"I": 1, "clip": 3, "where": 3}
 DATES = ("year", "month", "day", "weekday", "hour", "days")
-SHIFTS = ("lag", "diff")
 SPLINES = ("bs", "cc", "cr", "cs")
 SCALES = ("center", "scale", "standardize")
 TRANSFORMS = (*SPLINES, "poly", *SCALES)
 CONTRASTS = ("SAS", "diff", "helmert", "poly", "sum", "treatment")  # as contr.sum, inside C()
 _CONTRASTS = tuple(f"contr.{name}" for name in CONTRASTS)
-FUNCTIONS = ("I", "C", *sorted(TRANSFORMS), "where", "clip", "round", *ELEMENTWISE, *DATES, *SHIFTS)
+FUNCTIONS = ("I", "C", *sorted(TRANSFORMS), "where", "clip", "round", *ELEMENTWISE, *DATES)
 MAX_BASIS = 100  # columns of one spline or polynomial
-MAX_SHIFT = 10_000  # rows that a lag goes back
 
 _CUBIC: Mapping[str, Any] = {
     "df": None, "knots": None, "lower_bound": None, "upper_bound": None,
@@ -60,8 +58,6 @@ SIGNATURES: Mapping[str, Mapping[str, Any]] = {
     "standardize": {"center": True, "rescale": True, "ddof": 0},
     "C": {"contrasts": None, "levels": None, "spans_intercept": True},
     "round": {"digits": 0},
-    "lag": {"k": 1},
-    "diff": {"k": 1},
     "contr.SAS": {"base": None},
     "contr.diff": {"backward": True},
     "contr.helmert": {"reverse": True, "scale": False},
@@ -246,10 +242,6 @@ CHECKS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "spans_intercept": _FLAG,
     "digits": (lambda value: _is_count(value, -15, 15), "a whole number from -15 to 15"),
-    "k": (
-        lambda value: _is_count(value, 1, MAX_SHIFT),
-        f"a whole number of rows from 1 to {MAX_SHIFT:,}",
-    ),
     "base": _BASE,
     "backward": _FLAG,
     "reverse": _FLAG,

@@ -18,7 +18,13 @@ from scipy.sparse import csr_array
 
 from gentle import filling, plain, wilkinson
 from gentle.batch import INTERCEPT, Batch, Floats, Integers, Labels, rows_per_batch, together
-from gentle.columns import SPACING, is_text, refuse_other_than_numbers, refuse_types
+from gentle.columns import (
+    SPACING,
+    is_text,
+    refuse_other_than_dates,
+    refuse_other_than_numbers,
+    refuse_types,
+)
 from gentle.doubled import two_sum
 from gentle.engines import Engine, Here
 from gentle.errors import GentleError, GentleWarning, listed, near
@@ -68,6 +74,8 @@ class Encoder(Protocol):
     def learned(self) -> str: ...
     @property
     def unreferenced(self) -> tuple[str, ...]: ...
+    @property
+    def dates(self) -> tuple[str, ...]: ...
     @property
     def computes(self) -> bool: ...
     @property
@@ -720,8 +728,9 @@ def _formula(source: Source, text: str, aside: Sequence[str]) -> Parsed:
     """The formula, whose columns hold what it needs."""
     if isinstance(source, Arrays):
         raise GentleError("a formula needs columns with names: give a frame or a file, not arrays")
-    parsed = parse(text, source.schema(), aside)
-    refuse_types(source, parsed.columns)
+    schema = source.schema()
+    parsed = parse(text, schema, aside)
+    refuse_types(source, [name for name in parsed.columns if not schema[name].is_temporal()])
     for name in (*parsed.target_columns, *parsed.offset_columns):
         refuse_other_than_numbers(source, name)
     if overlap := set(parsed.target_columns) & set(parsed.feature_columns):
@@ -798,7 +807,9 @@ def refuse_lacking(source: Source, columns: Sequence[str], design: Design) -> No
         )
     schema = source.schema()
     for name in columns:
-        if name in schema and name not in design.levels:
+        if name in schema and name in design.encoder.dates:
+            refuse_other_than_dates(source, name)
+        elif name in schema and name not in design.levels:
             refuse_other_than_numbers(source, name)
         if name not in schema:
             beside = "; give it as offset=" if name == design.offset else ""

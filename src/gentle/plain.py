@@ -73,6 +73,11 @@ class Plain:
         return ()
 
     @property
+    def dates(self) -> tuple[str, ...]:
+        """None: a column of dates is refused."""
+        return ()
+
+    @property
     def computes(self) -> bool:
         """No column is rounded from what it stands for."""
         return False

@@ -144,6 +144,11 @@ class Wilkinson:
         )
 
     @property
+    def dates(self) -> tuple[str, ...]:
+        """The columns of dates and durations."""
+        return tuple(name for name, kind in self.kinds.items() if kind in ("date", "duration"))
+
+    @property
     def computes(self) -> bool:
         """Whether columns are rounded powers, which stand for the exact ones."""
         return bool(self.powers)
