@@ -199,7 +199,7 @@ def apply_transform(function: str, data: Floats, *, _state: State, **options: An
     found = getattr(found, "__wrapped__", found)
     if isinstance(found, dict):
         columns = [np.asarray(column) for column in found.values()]
-        return np.stack(columns, axis=1) if columns else np.empty((len(data), 0))
+        return np.stack(columns).T if columns else np.empty((len(data), 0))
     return np.asarray(found)
 
 
