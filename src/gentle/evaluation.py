@@ -80,7 +80,7 @@ class Evaluator:
             return np.array([int(v) if v == int(v) else v for v in values], dtype=object)
         value = self.value(node)
         if isinstance(value, pl.Series) and value.dtype.is_temporal():
-            return value.dt.to_string("iso").str.strip_suffix(" 00:00:00.000000")
+            return value.dt.to_string("iso").str.replace(r"[ T]00:00:00(\.0+)?$", "")
         if isinstance(value, np.ndarray):
             return np.broadcast_to(value, self._frame.height)
         return value
@@ -372,12 +372,19 @@ def _column(column: pl.Series) -> Value:
             return column.cast(pl.Float64).to_numpy()
         if dtype == pl.Boolean:
             return column.to_numpy()
-        if dtype in (pl.UInt64, pl.Int128) and not column.is_between(*_INT64).all():
-            return _shortest(np.array(column.to_list(), dtype=object))
+        if dtype in (pl.UInt64, pl.Int128) and not _fits(column):
+            return np.array(column.to_list(), dtype=object)
         return column.cast(pl.Int64).to_numpy()
     if dtype.is_numeric() or dtype == pl.Null:
         return column.cast(pl.Float64).to_numpy()
     return column
+
+
+def _fits(column: pl.Series) -> bool:
+    """Whether integers are among those of int64."""
+    low, high = column.min(), column.max()
+    ends = [end for end in (low, high) if isinstance(end, int)]
+    return all(_INT64[0] <= end <= _INT64[1] for end in ends)
 
 
 def _as_array(value: Value) -> Array:
