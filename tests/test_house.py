@@ -81,7 +81,7 @@ OPTIONAL = {
     "ray": {"engines"},
     "pyspark": {"engines"},
     "py4j": {"engines"},
-    "pyarrow": {"engines"},
+    "pyarrow": {"engines", "sources"},
     "fcntl": {"sources"},  # of Unix alone
 }  # loaded where it is used, and asked for in a sentence
 WITHOUT_TORCH = ("result", "tables", "cli", "inference", "verdict", "errors", "files", "story")

@@ -21,7 +21,7 @@ from gentle.design import Design, Rows, learn_design
 from gentle.errors import GentleError
 from gentle.fitting import fit_more, fit_rows
 from gentle.result import Fit, Fits
-from gentle.sources import Arrays
+from gentle.sources import Arrays, joined_labels
 
 
 class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -131,6 +131,9 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
 
     def _rows(self, X: Any, y: Any, sample_weight: Any, *, reset: bool = True) -> tuple[Rows, bool]:
         """The rows with a design of their own, and whether there is one target, y (n,)."""
+        labels = None
+        for name, given in {"X": X, "y": y, "sample_weight": sample_weight}.items():
+            labels = joined_labels(labels, given, name, "X")
         X, y = validate_data(
             self,
             X,

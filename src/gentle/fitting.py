@@ -203,13 +203,14 @@ def fit(
     source, beside = open_rows(
         data,
         names=names,
+        named=formula is not None,
         weights=weights,
         frequencies=frequencies,
         offset=offset,
         cluster=cluster,
     )
     if formula is None and target is None:
-        target = pair_targets(data, source)
+        target = pair_targets(source)
     if test is not None:
         check_seed(seed)
         source, tested = hold_out(source, test, shuffle=shuffle, seed=seed)

@@ -58,6 +58,10 @@ class Files:
         telling = (self.kind.telling(Path(path)) for path in self.paths) if self._local else ()
         return tuple(dict.fromkeys(name for names in telling for name in names))
 
+    @cached_property
+    def index(self) -> tuple[str, ...]:
+        return self.kind.index(self.paths[0])
+
     def plan(self, types: Types) -> pl.LazyFrame:
         return self.kind.plan(self.paths, types)
 
@@ -155,7 +159,7 @@ def read_file(place: str | Path) -> Frame | Plan:
         size = sum(_checked_size(each, kind) * _unpacked(each) for each in paths)
         name = paths[0].name if len(paths) == 1 else path
         if size <= SMALL:
-            return Frame(_read(kind, paths), name)
+            return Frame(_read(kind, paths), name, index=kind.index(str(paths[0])))
         _check_alike(paths, [_schema(kind, each) for each in paths])
         return scanned(paths, name)
     except OSError as error:

@@ -17,7 +17,7 @@ from gentle.batch import Floats, Integers, Labels
 Schema = Mapping[str, pl.DataType]  # column name -> type, in the order of the source
 
 WORDS: Mapping[tuple[type[pl.DataType], ...], str] = {
-    (pl.Boolean,): "truths",
+    (pl.Boolean,): "booleans",
     (pl.String, pl.Categorical, pl.Enum): "text",
     (pl.Date,): "dates",
     (pl.Datetime,): "dates with times",
@@ -29,6 +29,20 @@ WORDS: Mapping[tuple[type[pl.DataType], ...], str] = {
     (pl.Object,): "values of several types",
     (pl.Null,): "no value",
 }
+
+
+class Unreadable(pl.Object):
+    """The type of a column that cannot be read, which matters where a model uses it."""
+
+    def __init__(self, holds: str, reason: str = "") -> None:
+        self.holds = holds  # what it holds, in words
+        self.reason = reason  # what is wrong, where it is not that
+
+    def __eq__(self, other: object) -> bool:  # type: ignore[override]
+        return self is other or other is pl.Object
+
+    def __hash__(self) -> int:
+        return hash(pl.Object)
 
 
 class Matrix(NamedTuple):
@@ -57,6 +71,10 @@ class Source(Protocol):
     @property
     def start(self) -> int:
         """Where its first row stands in the whole, from 0: a part knows its place."""
+
+    @property
+    def index(self) -> tuple[str, ...]:
+        """Columns that are the index of a pandas frame: features only where they are named."""
 
     @property
     def replayable(self) -> bool:
@@ -111,8 +129,15 @@ def joinable(one: pl.DataType, other: pl.DataType) -> bool:
     return one == other or pl.Null in (one, other) or (one.is_numeric() and other.is_numeric())
 
 
+def unreadable(schema: Schema) -> list[str]:
+    """The columns that cannot be read."""
+    return [name for name, dtype in schema.items() if isinstance(dtype, Unreadable)]
+
+
 def described(dtype: pl.DataType) -> str:
     """What a column of this type holds, in words."""
+    if isinstance(dtype, Unreadable):
+        return dtype.holds
     if dtype.is_numeric():
         return "numbers"
     return next((words for kinds, words in WORDS.items() if isinstance(dtype, kinds)), str(dtype))

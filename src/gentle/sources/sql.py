@@ -45,6 +45,7 @@ class Query:
     seeks: ClassVar[bool] = False
     divides: ClassVar[bool] = False
     sparse: ClassVar[bool] = False
+    index: ClassVar[tuple[str, ...]] = ()
     replayable: ClassVar[bool] = True
 
     def schema(self) -> Schema:
