@@ -25,6 +25,7 @@ from gentle.statistics import EPSILON, LARGEST, Moments, Opening, Sample, Tally,
 GROWN = 1e3  # growth of rounding in sums, from which the rows are read again about their means
 SAMPLE_ROWS = 20_000  # that say which rate minibatches bear
 POLISHED_NUMBERS = 1e6  # up to so many numbers a polish costs milliseconds, and is always made
+RESIDUAL_TOL = 1e-6  # of the squares of residuals: a bound, which real errors are far below
 MOST_TERMS = 3  # of a combination that is written out
 
 
@@ -80,6 +81,8 @@ def answer_sums(
         triangle, intercept=design.intercept, l2=choices.l2, n_used=opening.tally.n_used
     )
     exact = solve(problem)
+    if exact.noise_free.all():
+        exact = exact.zeroed()
     return exact, _placing(exact, design.names, choices.rank, "the rows")
 
 
@@ -222,4 +225,14 @@ def _polished(exact: Exact, rows: Divisible, tally: Tally, choices: Choices) -> 
 def _sure(exact: Exact, choices: Choices) -> bool:
     """Whether rounding cannot have moved the answer further than it may be."""
     certificate = certify(exact, exact.coef[:, 0])
+    if not exact.l2 and not _knows_residuals(exact):
+        return False
     return certificate.within <= choices.tol and certificate.digits >= (choices.digits or 0.0)
+
+
+def _knows_residuals(exact: Exact) -> bool:
+    """Whether the residual sum of squares of an unpolished answer is known to `RESIDUAL_TOL`."""
+    problem = exact.problem
+    rounding, residual = problem.residual_rounding, np.sqrt(problem.rest)
+    squares = rounding**2 if problem.squared else 2 * rounding * residual
+    return bool((squares <= RESIDUAL_TOL * problem.rest).all())

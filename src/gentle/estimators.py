@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Self
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array, issparse
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Tags
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
@@ -18,7 +20,7 @@ from gentle.choices import Choices
 from gentle.descended import Descended
 from gentle.descending import descend_rows, is_wide
 from gentle.design import Design, Rows, learn_design
-from gentle.errors import GentleError
+from gentle.errors import GentleError, RankWarning
 from gentle.fitting import fit_more, fit_rows
 from gentle.result import Fit, Fits
 from gentle.sources import Arrays, joined_labels
@@ -73,7 +75,10 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
         self.time_limit = time_limit
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Fit X (n, p), dense or sparse, to y (n,) or (n, k), with sample_weight (n,) or without."""
+        """Fit X (n, p), dense or sparse, to y (n,) or (n, k), with sample_weight (n,) or without.
+
+        Warns with scikit-learn's ConvergenceWarning where a descent has not converged.
+        """
         choices, before = self._choices(), self._fits if self.warm_start else ()
         rows, flat = self._rows(X, y, sample_weight)
         begin = None
@@ -178,6 +183,9 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
         self.result_: Fit | Fits | Descended = fits[0] if flat or not kept else Fits(kept)
         self.coef_ = fits[0].slopes if flat else np.stack([one.slopes for one in fits])
         self.intercept_ = fits[0].intercept if flat else np.array([one.intercept for one in fits])
+        for one in fits:
+            if one.trace and not one.verdict.agrees:
+                warnings.warn(str(one.verdict), ConvergenceWarning, stacklevel=3)
         self.n_iter_ = max(int(one.trace[-1].passes) if one.trace else 0 for one in fits)
         return self
 
@@ -185,8 +193,25 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
         """Predictions for X (n, p): (n,) or (n, k)."""
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=(np.float64, np.float32))
+        self._warn_of_unestimable(X)
         predictions: npt.NDArray[np.float64] = X @ self.coef_.T + self.intercept_
         return predictions
+
+    def _warn_of_unestimable(self, X: Any) -> None:
+        """Warn of rows whose predictions depend on which of many minimisers the coefficients are."""
+        row_space = None if isinstance(self.result_, Descended) else self.result_.row_space
+        if row_space is None:
+            return
+        rows = csr_array(X) if issparse(X) else X  # type: ignore[call-overload]
+        n = int(row_space.departures(rows).any(axis=1).sum())
+        if n:
+            warnings.warn(
+                f"{n:,} of {X.shape[0]:,} rows violate a linear relation of all rows of the fit, so that "
+                "their predictions depend on how its coefficients were chosen; result_.predict has "
+                "none for them",
+                RankWarning,
+                stacklevel=3,
+            )
 
     def __sklearn_tags__(self) -> Tags:
         tags: Tags = super().__sklearn_tags__()

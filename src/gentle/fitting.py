@@ -9,6 +9,8 @@ from functools import partial
 from inspect import signature
 from typing import Any, TypeVar
 
+import numpy as np
+
 from gentle.answering import Answered, answer, answer_sums, check_rows, first_pass
 from gentle.approach import Approach
 from gentle.batch import EXACT_COLUMNS, INTERCEPT, Batch, Floats
@@ -21,6 +23,7 @@ from gentle.design import Design, Held, Rows, learn_design
 from gentle.driver import Watch
 from gentle.engines import Torchrun, open_engine, unwatched
 from gentle.errors import CovarianceWarning, GentleError, PrecisionWarning, check_seed, listed
+from gentle.estimability import EstimableScore
 from gentle.exact import Exact, Placing
 from gentle.given import Column, open_rows
 from gentle.meat import Sandwich, sandwich
@@ -337,7 +340,16 @@ def _fits(
             answered.rows.single,
         )
         found = _result(
-            exact, answered.placing, design, at, opening, rows, way, choices, single=single
+            exact,
+            answered.placing,
+            design,
+            at,
+            opening,
+            rows,
+            way,
+            choices,
+            single=single,
+            at_start=way is not None and _is_start(way, exact, begin[at]),
         )
         fits.append(found)
     _warn_of_digits(fits, choices)
@@ -423,7 +435,10 @@ def refuse_constant_target(found: Fit | Descended, source: Source) -> None:
 def _scored(found: F, at: int, rows: Rows) -> F:
     """The fit with its score on rows that were held out."""
     score = Score(found.slopes, found.intercept)
-    return replace(found, held_out=fold(score, Changed(rows, partial(Batch.only, target=at))))
+    of_target = Changed(rows, partial(Batch.only, target=at))
+    if found.row_space is None or found.default_unestimable == "predict":
+        return replace(found, held_out=fold(score, of_target))
+    return replace(found, held_out=fold(EstimableScore(found.row_space, score), of_target).score)
 
 
 def _errors(errors: str | None, cluster: Any) -> str:
@@ -465,24 +480,31 @@ def _result(
     choices: Choices,
     *,
     single: bool,
+    at_start: bool = False,
 ) -> Fit:
     """Everything in the user's units, in the order of the design."""
     names = (INTERCEPT,) * design.intercept + design.names
-    found = exact.coef[:, 0]
-    certificate = certify(exact, found) if way is None else way.certificate
+    coef = exact.coef[:, 0]
+    certificate = certify(exact, coef) if way is None else way.certificate
     kept = tuple(names[j] for j in placing.kept)
     if way is None:
         verdict = exact_verdict(certificate, kept)
     else:
         rounded = choices.dtype == "float32" and not single
         verdict = descent_verdict(
-            certificate, kept, choices.tol, way.stop, way.trace[-1:], rounded=rounded
+            certificate,
+            kept,
+            choices.tol,
+            way.stop,
+            way.trace[-1:],
+            rounded=rounded,
+            at_start=at_start,
         )
-    return Fit(
+    found = Fit(
         design=design,
         target=design.targets[at],
         names=names,
-        values=placing.coef(found) if way is None else way.values,
+        values=placing.coef(coef) if way is None else way.values,
         answer=exact,
         placing=placing,
         choices=choices,
@@ -494,9 +516,22 @@ def _result(
         certificate=certificate,
         verdict=verdict,
         single=single,
-        exact_values=placing.coef(found),
+        exact_values=placing.coef(coef),
         way=way,
     )
+    if found.df_resid <= 0 and found.n_rows < found.tally.n_used and not found.l2:
+        warnings.warn(found.inference_note, CovarianceWarning, stacklevel=6)
+    return found
+
+
+def _is_start(way: Descent, exact: Exact, begin: Floats | None) -> bool:
+    """Whether the nearest point of a descent is the one it started from, slopes of 0 by default."""
+    first = int(exact.fitted.intercept)
+    kept = exact.fitted.columns + first
+    if begin is None:
+        return not np.any(way.values[kept])
+    start = exact.folded(np.nan_to_num(begin))[first:]
+    return bool(np.allclose(way.values[kept], start, rtol=1e-12, atol=0))
 
 
 def _sandwich(exact: Exact, design: Design, rows: Divisible | None, choices: Choices) -> Sandwich:
@@ -506,6 +541,10 @@ def _sandwich(exact: Exact, design: Design, rows: Divisible | None, choices: Cho
         raise GentleError(
             f"a ridge has no standard errors, and errors='{errors}' asks for some: leave out one of them"
         )
+    q = len(exact.coef)
+    if errors != "classical" and exact.df_resid > 0 and exact.noise_free[0]:
+        meat = np.full((q, q), 0.0 if exact.rss[0] == 0 else np.nan)  # scores of rounding
+        return Sandwich(meat, exact.df_resid, f"{errors}, of an essentially perfect fit")
     found = sandwich(
         rows if rows is not None else Held(()),
         exact.fitted,
@@ -515,7 +554,7 @@ def _sandwich(exact: Exact, design: Design, rows: Divisible | None, choices: Cho
         clusters=design.clusters,
         lags=choices.lags,
     )
-    if errors == "cluster" and found.df < len(exact.coef) - 1:
+    if errors == "cluster" and exact.df_resid > 0 and found.df < len(exact.coef) - 1:
         warnings.warn(
             f"{found.df + 1:.0f} groups say little about {len(exact.coef)} coefficients: standard errors "
             "by few clusters are too small",

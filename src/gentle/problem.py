@@ -81,7 +81,8 @@ class Dependent:
     slopes: tuple[float, ...]
     shares: tuple[float, ...]  # the slopes in spreads of the columns: how much each one matters
     constant: float
-    nearness: float  # how far the combination misses it, in units of its spread
+    nearness: float  # how far the combination misses it, in units of its scale
+    scale: float  # of the column: its standard deviation, or its size without an intercept
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,6 +146,27 @@ class Quadratic:
         return float(values[0] / values[-1]) if len(values) else 1.0
 
     @property
+    def residual_rounding(self) -> Floats:
+        """A bound on what rounding makes of the root of `rest`, (k,); see `rounding`."""
+        return (np.sqrt(self._unit) if self.squared else self._unit) * self._misfit
+
+    @property
+    def _lengths(self) -> Floats:
+        return np.asarray(np.linalg.norm(self.factor, axis=0)[:, None])
+
+    @property
+    def _misfit(self) -> Floats:
+        """The sizes of the terms that the residual is a difference of, (k,)."""
+        target = np.sqrt((self.rhs**2).sum(axis=0) + self.rest)
+        return np.asarray((self._lengths * np.abs(self.minimiser)).sum(axis=0) + target)
+
+    @property
+    def _unit(self) -> float:
+        """How far factoring moves a column, in its length."""
+        steps = 8 + np.sqrt(len(self.factor)) + np.log2(max(self.n_rows, 2))
+        return float(steps * EPSILON * self.growth)
+
+    @property
     def rounding(self) -> Floats:
         """A bound on what rounding hides of the minimiser, (q, k).
 
@@ -153,10 +175,8 @@ class Quadratic:
         with the square of the inverse comes to it; for cross-products all of it is seen squared.
         """
         inverse = np.abs(self.inverse_root)
-        lengths = np.linalg.norm(self.factor, axis=0)[:, None]
-        target = np.sqrt((self.rhs**2).sum(axis=0) + self.rest)
-        misfit = (lengths * np.abs(self.minimiser)).sum(axis=0) + target
-        unit = (8 + np.sqrt(len(inverse)) + np.log2(max(self.n_rows, 2))) * EPSILON * self.growth
+        lengths = self._lengths
+        misfit, unit = self._misfit, self._unit
         squared = inverse @ (inverse.T @ lengths)
         if self.squared:
             strain = unit * float(np.linalg.norm(inverse) * lengths.max(initial=0.0)) ** 2
@@ -358,4 +378,5 @@ def _named(relation: Relation, coordinates: Coordinates, first: int) -> Dependen
     nearness = max(length, EPSILON)
     shares = tuple(map(float, weights[first:][on]))
     slopes_on = tuple(map(float, slopes[on]))
-    return Dependent(j, tuple(map(int, on)), slopes_on, shares, float(constant), nearness)
+    scale = float(coordinates.scale[j])
+    return Dependent(j, tuple(map(int, on)), slopes_on, shares, float(constant), nearness, scale)

@@ -42,7 +42,7 @@ NAMES = (
     *("name", "schema", "columns", "shape", "dtype", "dtypes", "values", "index", "T", "self", "data"),
     *("scan", "split", "read", "fetchmany", "read_next_batch", "detach", "layout", "items", "coef_"),
     *("params", "weight", "bias", "client", "iloc", "cat", "__array__", "__arrow_c_stream__"),
-    *("__dask_graph__", "map_partitions", "literal", "exprs", "x", "target", "description", "first"),
+    *("__dask_graph__", "map_partitions", "literal", "exprs", "readline", "target", "description", "first"),
 )  # fmt: skip
 
 
@@ -51,7 +51,7 @@ def close(found, right=RIGHT):
     np.testing.assert_allclose(list(found.values()), list(right.values()), rtol=1e-9)
 
 
-EVERY = FRAME.assign(**{name: RNG.normal(size=N) for name in NAMES if name not in FRAME})
+EVERY = pd.concat([FRAME, pd.DataFrame({name: RNG.normal(size=N) for name in NAMES})], axis=1)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -19,7 +19,7 @@ def is_a(value: Any, *classes: str) -> bool:
     """Whether a value is an instance of one of these classes, each named as "module.Class"."""
     for path in classes:
         module, _, name = path.rpartition(".")
-        kind = vars(sys.modules[module]).get(name) if module in sys.modules else None
+        kind = getattr(sys.modules.get(module), name, None)
         if isinstance(kind, type) and isinstance(value, kind):
             return True
     return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -19,7 +20,7 @@ from gentle.sources.arrays import Arrays, Numbers
 from gentle.sources.batches import Again, Batches, Once
 from gentle.sources.dask import Partitions, is_partitioned, partitions
 from gentle.sources.datasets import ArrowDataset
-from gentle.sources.files import check_place, read_file
+from gentle.sources.files import CsvFiles, check_place, read_file, read_stream
 from gentle.sources.frames import Frame
 from gentle.sources.kinds import has_method, is_a, is_array, is_column, is_table, name_of
 from gentle.sources.memory import (
@@ -33,7 +34,7 @@ from gentle.sources.memory import (
     series_of,
 )
 from gentle.sources.named import Named
-from gentle.sources.plan import Given, Plan
+from gentle.sources.plan import Given, Plan, Types
 from gentle.sources.source import Source, Unreadable
 from gentle.sources.sql import Query, is_database, query
 from gentle.sources.subset import Subset
@@ -51,22 +52,32 @@ NO_DATA = {  # what may be taken for data -> what to give instead
 }
 
 
-def open_source(data: Any, names: Sequence[str] | None = None) -> Source:
+def open_source(
+    data: Any, names: Sequence[str] | None = None, dtypes: Types | None = None
+) -> Source:
     """A source for a path, a frame, an array or a pair (X, y).
 
     Args:
         names: of the columns of an array.
+        dtypes: types of columns by name, for files that do not state them (CSV), such as
+            {"zip": pl.String()} where a fit has texts; names that a file lacks are ignored.
 
     Raises GentleError for anything else, and says what would do.
     """
     if isinstance(data, str | os.PathLike):
         path = os.fspath(data)
-        if "~" in path and not os.path.exists(os.path.expanduser(path)):
+        if "~" in path[1:] and not os.path.exists(os.path.expanduser(path)):
             raise GentleError(
                 f"'{path}' is a formula, and the rows come first: gentle.fit(frame, '{path}')"
             )
         check_place(path)
-        return query(path) if is_database(path) else read_file(path)
+        return query(path) if is_database(path) else read_file(path, dtypes)
+    if isinstance(data, CsvFiles):
+        return data.opened(dtypes)
+    if isinstance(data, list) and data and all(isinstance(it, str | os.PathLike) for it in data):
+        return read_file([os.fspath(each) for each in data], dtypes)
+    if isinstance(data, io.IOBase) or (has_method(data, "read") and has_method(data, "readline")):
+        return read_stream(data, dtypes)
     if isinstance(data, SOURCES):
         return data
     if isinstance(data, pl.LazyFrame):
@@ -139,7 +150,8 @@ def _pieces(data: Any) -> Once | Again | None:
 
 def comes_in_pieces(data: Any) -> bool:
     """Whether data are an iterable of batches."""
-    return isinstance(data, Iterable) and not is_partitioned(data) and _pieces(data) is not None
+    stream = has_method(data, "__arrow_c_stream__") or is_partitioned(data)
+    return isinstance(data, Iterable) and not stream and _pieces(data) is not None
 
 
 def is_whole(data: Any) -> bool:
@@ -156,7 +168,7 @@ def _made(function: Any) -> Any:
 
 def _is_row_list(data: Any) -> bool:
     """Whether a list holds rows: numbers each, or mappings from name to value, or is one itself."""
-    if not isinstance(data, list | tuple) or not len(data):
+    if not isinstance(data, list) or not data:
         return False
     first = data[0]
     if isinstance(first, Mapping):
