@@ -23,7 +23,7 @@ from gentle.design import Design, Rows, learn_design
 from gentle.errors import GentleError, RankWarning
 from gentle.fitting import fit_more, fit_rows
 from gentle.result import Fit, Fits
-from gentle.sources import Arrays, joined_labels
+from gentle.sources import Arrays, has_method, is_table, joined_labels
 
 
 class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -38,6 +38,8 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
         solver: "exact" or "auto" for the exact answer, "sgd" for the descent; see `gentle.fit` for more.
         tol: how near to the exact answer, in standard errors; see `gentle.fit`.
         digits: how many digits every coefficient must be certified to have.
+        rank: "drop", "minimum-norm" or "raise" for a column that is a combination of those before it.
+        rank_tol: when it is one, by default to the rounding of its values; see `gentle.fit`.
         random_state: seed of the descent; None stands for 0.
         warm_start: whether a descent starts from the coefficients of the fit before.
         max_passes: how many readings of the rows a descent may take.
@@ -59,6 +61,8 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
         solver: str = "auto",
         tol: float = 1e-3,
         digits: float | None = None,
+        rank: str = "drop",
+        rank_tol: float | None = None,
         random_state: int | np.random.RandomState | None = None,
         warm_start: bool = False,
         max_passes: float = 100,
@@ -69,6 +73,8 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
         self.solver = solver
         self.tol = tol
         self.digits = digits
+        self.rank = rank
+        self.rank_tol = rank_tol
         self.random_state = random_state
         self.warm_start = warm_start
         self.max_passes = max_passes
@@ -129,6 +135,8 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
             solver=self.solver,
             tol=self.tol,
             digits=self.digits,
+            rank=self.rank,
+            rank_tol=self.rank_tol,
             seed=self._seed(),
             max_passes=self.max_passes,
             time_limit=self.time_limit,
@@ -139,6 +147,9 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
         labels = None
         for name, given in {"X": X, "y": y, "sample_weight": sample_weight}.items():
             labels = joined_labels(labels, given, name, "X")
+        types = (
+            list(X.dtypes) if is_table(X) and has_method(X, "dtypes") else []
+        )  # of a frame, whose columns become one array
         X, y = validate_data(
             self,
             X,
@@ -167,6 +178,11 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
             {f"({name})": values for name, values in other.items()},
             finite=True,
             name="X",
+            single=frozenset(
+                name
+                for name, dtype in zip(columns, types, strict=False)
+                if str(dtype).lower() == "float32"
+            ),
         )
         design = learn_design(
             source,

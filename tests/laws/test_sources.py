@@ -292,9 +292,11 @@ def test_a_column_beside_has_one_value_for_each_row(labels):
 
 
 @pytest.mark.parametrize("missing", [None, float("nan")])
-def test_a_missing_label_is_refused(missing):
-    with pytest.raises(GentleError, match="cluster is missing"):
-        with_columns(frame(None), {"g": [missing, *["a"] * (N - 1)]}, labels=True)
+def test_a_missing_label_is_a_missing_value(missing):
+    source = with_columns(frame(None), {"g": [missing, *["a"] * (N - 1)]}, labels=True)
+    found = np.concatenate([table["g"].to_numpy() for _, table in source.scan(["g"], N)])
+    assert np.isnan(found[0])
+    assert (found[1:] == found[1]).all()
 
 
 @pytest.mark.parametrize("thing", [None, 3, object(), (1, 2, 3, 4)])

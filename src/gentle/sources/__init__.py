@@ -9,12 +9,13 @@ from gentle.sources.dask import Partitions
 from gentle.sources.datasets import ArrowDataset
 from gentle.sources.files import read_file
 from gentle.sources.frames import Frame
-from gentle.sources.kinds import is_a, is_array, is_column, is_table
+from gentle.sources.kinds import has_method, is_a, is_array, is_column, is_table
 from gentle.sources.lending import lent
 from gentle.sources.memory import joined_labels
 from gentle.sources.named import Named, is_of_arrays, with_names
 from gentle.sources.opening import (
     comes_in_pieces,
+    index_of,
     open_piece,
     open_source,
     pair_targets,
@@ -40,7 +41,9 @@ __all__ = [
     "Source",
     "Subset",
     "comes_in_pieces",
+    "has_method",
     "hold_out",
+    "index_of",
     "is_a",
     "is_array",
     "is_column",

@@ -18,6 +18,7 @@ from gentle.errors import GentleError, listed, warn_of_rounding
 from gentle.sources.source import Chunk, Matrix, Schema, bounds, numbered
 
 Numbers = npt.NDArray[np.number]
+TYPES = {np.dtype(np.float32): pl.Float32(), np.dtype(np.float16): pl.Float16()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +35,7 @@ class Arrays:
     targets: tuple[str, ...] = ()  # columns that were given as y
     weights: str | None = None  # the column that was given as weights beside X and y
     row_labels: Any = None  # the pandas index of what was given
-    index: ClassVar[tuple[str, ...]] = ()
+    single: frozenset[str] = frozenset()  # columns of x that came as float32
     seeks: ClassVar[bool] = True
     divides: ClassVar[bool] = True
     replayable: ClassVar[bool] = True
@@ -78,10 +79,12 @@ class Arrays:
 
     @cached_property
     def _schema(self) -> Schema:
-        x = pl.Float32() if self.x.dtype == np.float32 else pl.Float64()
-        return dict.fromkeys(self.names, x) | {
-            name: pl.Float64() for name in (*self.other, *self.labels)
-        }
+        x = TYPES.get(self.x.dtype, pl.Float64())
+        return (
+            dict.fromkeys(self.names, x)
+            | {name: pl.Float64() for name in (*self.other, *self.labels)}
+            | dict.fromkeys(self.single, pl.Float32())
+        )
 
     def height(self) -> int:
         return int(self.x.shape[0])

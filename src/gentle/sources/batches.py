@@ -103,10 +103,6 @@ class Batches:
     def sparse(self) -> bool:
         return self.first.sparse
 
-    @property
-    def index(self) -> tuple[str, ...]:
-        return self.first.index
-
     @cached_property
     def first(self) -> Source:
         """The first piece."""

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import torch
 from scipy.sparse import csc_array, csc_matrix, csr_array, csr_matrix, issparse
@@ -24,6 +25,7 @@ REFUSED = (
     *(TypeError, ValueError, OverflowError, NotImplementedError),
     *(pl.exceptions.PolarsError, pl.exceptions.PanicException),
 )
+PANDAS_MISSING = ("pandas._libs.missing.NAType", "pandas._libs.tslibs.nattype.NaTType")
 NAMED_TYPES = 4  # of a column of several types, that an error names
 
 Columns = Mapping[str, pl.Series | Unreadable]
@@ -130,7 +132,7 @@ def array_of(data: Any) -> Numbers:
 def matrix_of(data: Any) -> Numbers | csr_array:
     """X as a numpy array, or where it is sparse by compressed rows with each entry once."""
     if not is_sparse_matrix(data):
-        return array_of(data)
+        return numbers_of(data)
     rows: Any
     if issparse(data):
         if isinstance(data, csr_array | csr_matrix | csc_array | csc_matrix):
@@ -148,27 +150,50 @@ def matrix_of(data: Any) -> Numbers | csr_array:
     return rows  # type: ignore[no-any-return]
 
 
+def numbers_of(data: Any) -> Numbers:
+    """An array as `array_of` has it; objects that are numbers, or missing, as float64 with NaN."""
+    values = array_of(data)
+    if values.dtype.kind != "O":
+        return values
+    own = [np.nan if _is_missing(value) else value for value in values.ravel()]
+    if all(is_number(value) for value in own):
+        return np.array(own, dtype=np.float64).reshape(values.shape)
+    return values
+
+
 def labels_of(data: Any) -> Labels:
-    """Labels of clusters: whole numbers, numbers or texts, none of them missing."""
+    """Labels of clusters: integers, numbers or strings; where some are missing, numbers with NaN there."""
     if isinstance(data, list | tuple):  # numpy would make one text of nan and another of a number
         data = _objects(data)
     labels = np.asarray(array_of(data))
     if labels.dtype.kind == "O":
-        if any(label is None or _is_missing(label) for label in labels.ravel()):
-            raise GentleError(
-                "a cluster is missing for some row: give each row one, or leave it out"
-            )
-        texts = {isinstance(label, str) for label in labels.ravel()}
+        missing = np.array([_is_missing(label) for label in labels.ravel()]).reshape(labels.shape)
+        texts = {isinstance(label, str) for label in labels[~missing]}
         if len(texts) > 1:
             raise GentleError("some clusters are texts and others are not: make all of them texts")
+        if missing.any():
+            return _numbered(labels, missing)
         labels = labels.astype(str) if texts == {True} else array_of(labels.tolist())
     if labels.dtype.kind == "M":
+        if (missing := np.isnat(labels)).any():
+            return _numbered(labels, missing)
         labels = labels.astype(np.int64)
     if labels.dtype.kind in "biu":
         labels = labels.astype(np.int64)
     if labels.dtype.kind not in "ifU":
         raise GentleError(f"clusters must be whole numbers or texts, and hold {labels.dtype}")
     return labels
+
+
+def _numbered(labels: npt.NDArray[Any], missing: npt.NDArray[np.bool_]) -> Labels:
+    """Labels (n,) as the numbers of their groups, NaN where they are missing."""
+    groups: dict[Any, int] = {}
+    numbers = np.full(labels.shape, np.nan)
+    try:
+        numbers[~missing] = [groups.setdefault(label, len(groups)) for label in labels[~missing]]
+    except TypeError as error:
+        raise GentleError(f"clusters must be whole numbers or texts: {first_line(error)}") from None
+    return numbers
 
 
 def series_of(columns: Mapping[str, Any]) -> dict[str, pl.Series]:
@@ -315,10 +340,10 @@ def _objects(values: Sequence[Any]) -> Any:
 
 
 def _is_missing(value: Any) -> bool:
-    """Whether a value is pandas' missing value, or NaN, which differs from itself."""
-    return is_a(value, "pandas._libs.missing.NAType") or bool(
-        isinstance(value, float | np.generic) and value != value
-    )
+    """Whether a value is missing: None, NaN or pandas' NA."""
+    if value is None or is_a(value, *PANDAS_MISSING):
+        return True
+    return isinstance(value, float | np.generic) and bool(value != value)
 
 
 def _check_places(data: Any) -> None:

@@ -19,7 +19,6 @@ class Named:
     """Dense arrays, or batches of them, whose chunks come as frames of the columns that are asked for."""
 
     source: Source
-    index: tuple[str, ...] = ()
     sparse: bool = False
 
     @property

@@ -20,7 +20,7 @@ from gentle.sources.arrays import Arrays, Numbers
 from gentle.sources.batches import Again, Batches, Once
 from gentle.sources.dask import Partitions, is_partitioned, partitions
 from gentle.sources.datasets import ArrowDataset
-from gentle.sources.files import CsvFiles, check_place, read_file, read_stream
+from gentle.sources.files import CsvFiles, read_file, read_stream
 from gentle.sources.frames import Frame
 from gentle.sources.kinds import has_method, is_a, is_array, is_column, is_table, name_of
 from gentle.sources.memory import (
@@ -31,12 +31,14 @@ from gentle.sources.memory import (
     joined_labels,
     labels_of,
     matrix_of,
+    numbers_of,
     series_of,
 )
 from gentle.sources.named import Named
+from gentle.sources.pandas_index import index_columns
 from gentle.sources.plan import Given, Plan, Types
 from gentle.sources.source import Source, Unreadable
-from gentle.sources.sql import Query, is_database, query
+from gentle.sources.sql import Query, is_connection, is_database, query
 from gentle.sources.subset import Subset
 
 SOURCES = (ArrowDataset, Arrays, Batches, Frame, Named, Partitions, Plan, Query, Subset)
@@ -44,10 +46,7 @@ LOADED_ROWS = 4_096  # of a dataset of torch at a time
 WEIGHTS = "(weights)"  # the name of weights that come without one
 NO_DATA = {  # what may be taken for data -> what to give instead
     ("torch.nn.Module",): "a module has coefficients and no rows",
-    (
-        "sqlite3.Connection",
-        "sqlite3.Cursor",
-    ): "a connection is read by its URI, 'sqlite:///f.db#table'",
+    ("sqlite3.Cursor",): "give the connection and the query, (connection, 'SELECT ...')",
     ("dask.bag.Bag", "dask.delayed.Delayed"): "Dask is read as a DataFrame: bag.to_dataframe()",
 }
 
@@ -66,18 +65,23 @@ def open_source(
     """
     if isinstance(data, str | os.PathLike):
         path = os.fspath(data)
+        if is_database(path):
+            return query(path)
         if "~" in path[1:] and not os.path.exists(os.path.expanduser(path)):
             raise GentleError(
                 f"'{path}' is a formula, and the rows come first: gentle.fit(frame, '{path}')"
             )
-        check_place(path)
-        return query(path) if is_database(path) else read_file(path, dtypes)
+        return read_file(path, dtypes)
     if isinstance(data, CsvFiles):
         return data.opened(dtypes)
     if isinstance(data, list) and data and all(isinstance(it, str | os.PathLike) for it in data):
         return read_file([os.fspath(each) for each in data], dtypes)
     if isinstance(data, io.IOBase) or (has_method(data, "read") and has_method(data, "readline")):
         return read_stream(data, dtypes)
+    if is_connection(data):
+        return query(data)
+    if isinstance(data, tuple) and len(data) == 2 and is_connection(data[0]):
+        return query(*data)
     if isinstance(data, SOURCES):
         return data
     if isinstance(data, pl.LazyFrame):
@@ -194,6 +198,18 @@ def _stacked(data: Any) -> Any:
     return data
 
 
+def index_of(source: Source) -> tuple[str, ...]:
+    """Columns that are the index of a pandas frame: features only where they are named."""
+    if isinstance(source, Subset | Named):
+        return index_of(source.source)
+    if isinstance(source, Batches):
+        return index_of(source.first)
+    if isinstance(source, Arrays):
+        return ()
+    stated = source.index if isinstance(source, ArrowDataset | Frame | Partitions | Plan) else ()
+    return (*stated, *index_columns(None, source.schema()))
+
+
 def pair_targets(source: Source) -> tuple[str, ...]:
     """The names of y where the data are a pair (X, y), or batches of such."""
     first = source.first if isinstance(source, Batches) else source
@@ -216,7 +232,8 @@ def with_columns(
             "its columns: an array beside it cannot be read in step"
         )
     arrays = {
-        name: labels_of(column) if labels else array_of(column) for name, column in columns.items()
+        name: labels_of(column) if labels else numbers_of(column)
+        for name, column in columns.items()
     }
     index = source.row_labels
     for name, array in arrays.items():
@@ -263,7 +280,7 @@ def _targets(y: Any, taken: Sequence[str]) -> dict[str, Numbers]:
             if isinstance(kind, Unreadable):
                 raise GentleError(f"column '{name}' of y holds {kind.holds}: numbers are needed")
         return {name: frame.frame[name].to_numpy() for name in frame.frame.columns}
-    columns = array_of(y)
+    columns = numbers_of(y)
     several = columns.ndim == 2 and columns.shape[1] > 1
     own = name_of(y)
     names = [f"y{j + 1}" for j in range(columns.shape[1])] if several else ["y"]

@@ -7,12 +7,14 @@ from dataclasses import replace
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
+from urllib.parse import urlsplit
 
 import numpy as np
 import polars as pl
 from scipy.sparse import csr_array
 
 from gentle.batch import Floats, Integers, Labels
+from gentle.errors import GentleError
 
 Schema = Mapping[str, pl.DataType]  # column name -> type, in the order of the source
 
@@ -71,10 +73,6 @@ class Source(Protocol):
     @property
     def start(self) -> int:
         """Where its first row stands in the whole, from 0: a part knows its place."""
-
-    @property
-    def index(self) -> tuple[str, ...]:
-        """Columns that are the index of a pandas frame: features only where they are named."""
 
     @property
     def replayable(self) -> bool:
@@ -150,3 +148,11 @@ def reads_as_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def check_place(uri: str) -> None:
+    """Raises GentleError for a URI that is none."""
+    try:
+        urlsplit(uri)
+    except ValueError as error:
+        raise GentleError(f"{uri.rpartition('@')[2]} is no place to read from: {error}") from None

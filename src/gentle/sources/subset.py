@@ -30,10 +30,6 @@ class Subset:
         return self.source.start
 
     @property
-    def index(self) -> tuple[str, ...]:
-        return self.source.index
-
-    @property
     def replayable(self) -> bool:
         return self.source.replayable
 
