@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 from scipy.sparse import csc_array, csc_matrix, csr_array, csr_matrix, issparse
 from torch.utils.data import DataLoader, Dataset
@@ -19,9 +21,9 @@ from gentle.errors import GentleError, first_line, is_number, listed
 from gentle.sources.arrays import Arrays, Numbers
 from gentle.sources.batches import Again, Batches, Once
 from gentle.sources.dask import Partitions, is_partitioned, partitions
-from gentle.sources.files import check_place, read_file
+from gentle.sources.files import CsvFiles, check_place, read_file, read_stream
 from gentle.sources.frames import Frame
-from gentle.sources.plan import Given, Plan
+from gentle.sources.plan import Given, Plan, Types
 from gentle.sources.source import Source
 from gentle.sources.sql import Query, is_database, query
 
@@ -33,19 +35,32 @@ REFUSED = (
 LOADED_ROWS = 4_096  # of a dataset of torch at a time
 
 
-def open_source(data: Any, names: Sequence[str] | None = None) -> Source:
+def open_source(
+    data: Any, names: Sequence[str] | None = None, dtypes: Types | None = None
+) -> Source:
     """A source for a path, a frame, an array or a pair (X, y).
+
+    Args:
+        names: of the columns of an array.
+        dtypes: types of columns by name, for files that do not state them (CSV), such as
+            {"zip": pl.String()} where a fit has texts; names that a file lacks are ignored.
 
     Raises GentleError for anything else, and says what would do.
     """
     if isinstance(data, str | os.PathLike):
         path = os.fspath(data)
-        if "~" in path and not os.path.exists(os.path.expanduser(path)):
+        if "~" in path[1:] and not os.path.exists(os.path.expanduser(path)):
             raise GentleError(
                 f"'{path}' is a formula, and the rows come first: gentle.fit(frame, '{path}')"
             )
         check_place(path)
-        return query(path) if is_database(path) else read_file(path)
+        return query(path) if is_database(path) else read_file(path, dtypes)
+    if isinstance(data, CsvFiles):
+        return data.opened(dtypes)
+    if isinstance(data, list) and data and all(isinstance(it, str | os.PathLike) for it in data):
+        return read_file([os.fspath(each) for each in data], dtypes)
+    if isinstance(data, io.IOBase) or (hasattr(data, "read") and hasattr(data, "readline")):
+        return read_stream(data, dtypes)
     if isinstance(data, SOURCES):
         return data
     if isinstance(data, pl.LazyFrame):
@@ -129,7 +144,8 @@ def with_columns(source: Source, columns: dict[str, Any], *, labels: bool = Fals
             "its columns: an array beside it cannot be read in step"
         )
     arrays = {
-        name: _labels(column) if labels else _array(column) for name, column in columns.items()
+        name: _labels(column) if labels else _with_nan(_array(column))
+        for name, column in columns.items()
     }
     for name, array in arrays.items():
         if array.shape != (source.height(),):
@@ -165,7 +181,7 @@ def _targets(y: Any) -> dict[str, Numbers]:
     if _is_frame(y) and not hasattr(y, "name"):
         frame = _frame(y)
         return {name: frame[name].to_numpy() for name in frame.columns}
-    columns = _array(y)
+    columns = _with_nan(_array(y))
     if columns.ndim == 2 and columns.shape[1] > 1:
         return {f"y{j + 1}": column for j, column in enumerate(columns.T)}
     name = str(getattr(y, "name", None) or "y")
@@ -173,26 +189,53 @@ def _targets(y: Any) -> dict[str, Numbers]:
 
 
 def _labels(data: Any) -> Labels:
-    """Labels of clusters: whole numbers, numbers or texts, none of them missing."""
+    """Labels of clusters: integers, numbers or strings; where some are missing, numbers with NaN there."""
     if isinstance(data, list | tuple):  # numpy would make one text of nan and another of a number
         data = np.array(data, dtype=object)
     labels = np.asarray(data.detach().cpu() if hasattr(data, "detach") else data)
     if labels.dtype.kind == "O":
-        if any(label is None or label != label for label in labels.ravel()):
-            raise GentleError(
-                "a cluster is missing for some row: give each row one, or leave it out"
-            )
-        texts = {isinstance(label, str) for label in labels.ravel()}
+        missing = np.array([_is_missing(label) for label in labels.ravel()]).reshape(labels.shape)
+        texts = {isinstance(label, str) for label in labels[~missing]}
         if len(texts) > 1:
             raise GentleError("some clusters are texts and others are not: make all of them texts")
+        if missing.any():
+            return _numbered(labels, missing)
         labels = labels.astype(str) if texts == {True} else _array(labels.tolist())
     if labels.dtype.kind == "M":
+        if (missing := np.isnat(labels)).any():
+            return _numbered(labels, missing)
         labels = labels.astype(np.int64)
     if labels.dtype.kind in "biu":
         labels = labels.astype(np.int64)
     if labels.dtype.kind not in "ifU":
         raise GentleError(f"clusters must be whole numbers or texts, and hold {labels.dtype}")
     return labels
+
+
+def _numbered(labels: npt.NDArray[Any], missing: npt.NDArray[np.bool_]) -> Labels:
+    """Labels (n,) as the numbers of their groups, NaN where they are missing."""
+    groups: dict[Any, int] = {}
+    numbers = np.full(labels.shape, np.nan)
+    numbers[~missing] = [groups.setdefault(label, len(groups)) for label in labels[~missing]]
+    return numbers
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether a value of Python's or of pandas' is none: None, NaN or NA."""
+    try:
+        return value is None or bool(value != value)
+    except TypeError:  # NA is neither equal nor unequal
+        return True
+
+
+def _with_nan(values: Numbers) -> Numbers:
+    """Objects that are numbers, or missing, as float64 with NaN; other values stay."""
+    if values.dtype.kind != "O":
+        return values
+    own = [np.nan if _is_missing(value) else value for value in values.ravel()]
+    if all(is_number(value) for value in own):
+        return np.array(own, dtype=np.float64).reshape(values.shape)
+    return values
 
 
 def _is_frame(data: Any) -> bool:
@@ -261,7 +304,7 @@ def _array(data: Any) -> Numbers:
 def _matrix(data: Any) -> Numbers | csr_array:
     """X as a numpy array, or where it is sparse by compressed rows with each entry once."""
     if not is_sparse_matrix(data):
-        return _array(data)
+        return _with_nan(_array(data))
     if hasattr(data, "layout"):
         parts = data.detach().cpu()
         blocked = "sparse_bs" in str(parts.layout)
