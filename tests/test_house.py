@@ -87,6 +87,7 @@ RESULTS = {
 }
 OPTIONAL = {
     "sqlalchemy": {"sources"},
+    "duckdb": {"sources"},
     "distributed": {"engines", "sources"},
     "dask": {"engines", "sources"},
     "ray": {"engines"},
