@@ -16,7 +16,7 @@ from gentle.certificate import Estimate
 from gentle.choices import Choices
 from gentle.design import Design
 from gentle.driver import Progress, Stop
-from gentle.errors import GentleError
+from gentle.errors import GentleError, printable
 from gentle.levels import Unseen
 from gentle.predicting import Asked, Kind, Written, predict, predict_to, refuse_level
 from gentle.statistics import Score, Tally
@@ -60,7 +60,7 @@ class Descended:
 
     def __repr__(self) -> str:
         rows = f"{self.n_rows:,.0f} rows"
-        return f"<Descended {self.target}: {len(self.names):,} coefficients, {rows}>"
+        return f"<Descended {printable(self.target)}: {len(self.names):,} coefficients, {rows}>"
 
     @property
     def target(self) -> str:
