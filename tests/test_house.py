@@ -41,7 +41,16 @@ FLOORS = {
     "model": ("losses", "penalties", "coordinates", "fitted"),
     "pass": ("statistics", "meat", "refinement", "passes", "shuffling", "widening"),
     "solve": (
-        *("sketch", "problem", "exact", "solvers", "averaging", "certificate", "driver"),
+        *(
+            "sketch",
+            "problem",
+            "exact",
+            "estimability",
+            "solvers",
+            "averaging",
+            "certificate",
+            "driver",
+        ),
         *("approach", "verdict"),
     ),
     "result": (

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from gentle.errors import GentleWarning as GentleWarning
     from gentle.errors import PrecisionWarning as PrecisionWarning
     from gentle.errors import RankWarning as RankWarning
+    from gentle.errors import ReadingWarning as ReadingWarning
     from gentle.estimators import LinearRegression as LinearRegression
     from gentle.fitting import fit as fit
     from gentle.model_file import load as load
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from gentle.online import Online as Online
     from gentle.result import Fit as Fit
     from gentle.result import Fits as Fits
+    from gentle.sources.files import read_csv as read_csv
 
 _WHERE = {
     "Check": "gentle.checking",
@@ -51,11 +53,13 @@ _WHERE = {
     "Online": "gentle.online",
     "PrecisionWarning": "gentle.errors",
     "RankWarning": "gentle.errors",
+    "ReadingWarning": "gentle.errors",
     "certify": "gentle.checking",
     "compare": "gentle.contesting",
     "contest": "gentle.contesting",
     "fit": "gentle.fitting",
     "load": "gentle.model_file",
+    "read_csv": "gentle.sources.files",
     "textbook": "gentle",
 }
 

@@ -7,16 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
 
 from gentle.batch import EXACT_COLUMNS, Floats
 from gentle.certificate import Estimate
 from gentle.choices import Choices
-from gentle.design import Design
+from gentle.design import Design, Features
 from gentle.driver import Progress, Stop
 from gentle.errors import GentleError, printable
+from gentle.estimability import Unestimable
 from gentle.levels import Unseen
 from gentle.predicting import Asked, Kind, Written, predict, predict_to, refuse_level
 from gentle.statistics import Score, Tally
@@ -150,10 +151,15 @@ class Descended:
         """The targets: one."""
         return (self.target,)
 
-    def predict_x(self, x: Any, known: Floats, level: float | None, kind: Kind) -> Floats:  # noqa: ARG002
-        """Predictions for rows x (n, p) of the design with offsets (n,), as `predicting.Model` has it."""
+    row_space: ClassVar[None] = None  # rank is not known here
+    default_unestimable: ClassVar[Unestimable] = "predict"
+    heteroskedastic: ClassVar[bool] = False
+
+    def predict_rows(self, features: Features, level: float | None, kind: Kind) -> Floats:  # noqa: ARG002
+        """Predictions for rows of the design, as in `predicting.Model`."""
         refuse_level(level, "a descent alone")
-        return np.asarray(x @ self.slopes + self.intercept + known)[:, None, None]
+        value = features.x @ self.slopes + self.intercept + features.offset
+        return np.asarray(value)[:, None, None]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to a file; see `Fit.save`."""

@@ -81,6 +81,7 @@ class Features(NamedTuple):
     offset: Floats  # (n,)
     rows: Integers  # (n,) where they stand in their source
     n_unseen: int  # rows of the chunk, also left out ones, with a level that the fit did not see
+    weight: Floats | None = None  # (n,) of new rows, nan where it is missing; None without weights
 
 
 @dataclass(frozen=True)
@@ -241,12 +242,19 @@ class Design:
         refuse_lacking(source, self.explaining, self)
         return source
 
-    def features(self, chunk: Chunk, where: str, unseen: Unseen = "error") -> Features:
+    def features(
+        self,
+        chunk: Chunk,
+        where: str,
+        unseen: Unseen = "error",
+        weights: str | None = None,
+    ) -> Features:
         """What a prediction needs of the rows that are complete; `where` names their source.
 
         Args:
             unseen: what becomes of a row with a level that the fit did not see: "error" refuses it,
                 "reference" counts it as the reference level, "missing" leaves it out.
+            weights: the column of the weights of new rows, where they are wanted.
         """
         sieve = Sieve(chunk.rows, where, "drop")
         chunk, gone = self._completed(chunk, self.explaining, sieve, self._as_they_are)
@@ -259,7 +267,10 @@ class Design:
         sieve.finite(("offset",), offset[:, None])
         keep = sieve.keep
         n_unseen = int(foreign.sum())
-        return Features(_kept(x, keep), _kept(offset, keep), _kept(chunk.rows, keep), n_unseen)
+        weight = None if weights is None else _kept(_weights(chunk, weights, sieve), keep)
+        return Features(
+            _kept(x, keep), _kept(offset, keep), _kept(chunk.rows, keep), n_unseen, weight
+        )
 
     def complete_frames(self, source: Source, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         """The rows of a source that have these columns, coded and filled, as functions learn from them."""
@@ -341,6 +352,19 @@ class Design:
         sieve.finite((name,), values[:, None])
         sieve.positive(name, values)
         return values
+
+
+def _weights(chunk: Chunk, name: str, sieve: Sieve) -> Floats:
+    """Weights of new rows, (n,); nan where there is none, which drops no row."""
+    values = _column(chunk, name)
+    invalid = (values < 0) | np.isinf(values)
+    if invalid.any():
+        row = chunk.rows[int(invalid.argmax())] + 1
+        raise GentleError(
+            f"the weights of new rows must be finite and 0 or more, but '{name}' of {sieve.where} is "
+            f"{values[invalid][0]:g} in row {row:,}"
+        )
+    return values
 
 
 def _column(chunk: Chunk, name: str) -> Floats:

@@ -57,6 +57,10 @@ class CovarianceWarning(GentleWarning):
     """A covariance had to be mended, or rests on too few groups to be trusted."""
 
 
+class ReadingWarning(GentleWarning):
+    """A file was read in a way that was inferred from it; options of `gentle.read_csv` state it."""
+
+
 def warn_of_rounding(name: str) -> None:
     """Warn of whole numbers that float64 has not: what is certified is the fit of the rounded ones."""
     warnings.warn(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Self
@@ -18,7 +19,7 @@ from gentle.choices import Choices
 from gentle.descended import Descended
 from gentle.descending import descend_rows, is_wide
 from gentle.design import Design, Rows, learn_design
-from gentle.errors import GentleError
+from gentle.errors import GentleError, RankWarning
 from gentle.fitting import fit_more, fit_rows
 from gentle.result import Fit, Fits
 from gentle.sources import Arrays
@@ -182,8 +183,25 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
         """Predictions for X (n, p): (n,) or (n, k)."""
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=(np.float64, np.float32))
+        self._warn_of_unestimable(X)
         predictions: npt.NDArray[np.float64] = X @ self.coef_.T + self.intercept_
         return predictions
+
+    def _warn_of_unestimable(self, X: Any) -> None:
+        """Warn of rows whose predictions depend on which of many minimisers the coefficients are."""
+        row_space = None if isinstance(self.result_, Descended) else self.result_.row_space
+        if row_space is None:
+            return
+        rows = csr_array(X) if issparse(X) else X  # type: ignore[call-overload]
+        n = int(row_space.departures(rows).any(axis=1).sum())
+        if n:
+            warnings.warn(
+                f"{n:,} of {X.shape[0]:,} rows violate a linear relation of all rows of the fit, so that "
+                "their predictions depend on how its coefficients were chosen; result_.predict has "
+                "none for them",
+                RankWarning,
+                stacklevel=3,
+            )
 
     def __sklearn_tags__(self) -> Tags:
         tags: Tags = super().__sklearn_tags__()

@@ -21,6 +21,7 @@ from gentle.design import Design, Held, Rows, learn_design
 from gentle.driver import Watch
 from gentle.engines import Torchrun, open_engine, unwatched
 from gentle.errors import CovarianceWarning, GentleError, PrecisionWarning, check_seed, listed
+from gentle.estimability import EstimableScore
 from gentle.exact import Exact, Placing
 from gentle.given import Column, open_rows
 from gentle.meat import Sandwich, sandwich
@@ -422,7 +423,10 @@ def refuse_constant_target(found: Fit | Descended, source: Source) -> None:
 def _scored(found: F, at: int, rows: Rows) -> F:
     """The fit with its score on rows that were held out."""
     score = Score(found.slopes, found.intercept)
-    return replace(found, held_out=fold(score, Changed(rows, partial(Batch.only, target=at))))
+    of_target = Changed(rows, partial(Batch.only, target=at))
+    if found.row_space is None or found.default_unestimable == "predict":
+        return replace(found, held_out=fold(score, of_target))
+    return replace(found, held_out=fold(EstimableScore(found.row_space, score), of_target).score)
 
 
 def _errors(errors: str | None, cluster: Any) -> str:

@@ -81,7 +81,8 @@ class Dependent:
     slopes: tuple[float, ...]
     shares: tuple[float, ...]  # the slopes in spreads of the columns: how much each one matters
     constant: float
-    nearness: float  # how far the combination misses it, in units of its spread
+    nearness: float  # how far the combination misses it, in units of its scale
+    scale: float  # of the column: its standard deviation, or its size without an intercept
 
 
 @dataclass(frozen=True, eq=False)
@@ -358,4 +359,5 @@ def _named(relation: Relation, coordinates: Coordinates, first: int) -> Dependen
     nearness = max(length, EPSILON)
     shares = tuple(map(float, weights[first:][on]))
     slopes_on = tuple(map(float, slopes[on]))
-    return Dependent(j, tuple(map(int, on)), slopes_on, shares, float(constant), nearness)
+    scale = float(coordinates.scale[j])
+    return Dependent(j, tuple(map(int, on)), slopes_on, shares, float(constant), nearness, scale)

@@ -18,9 +18,10 @@ from gentle.batch import Floats
 from gentle.certificate import Certificate
 from gentle.choices import Choices
 from gentle.comparison import Claim, Question, compare
-from gentle.design import Design
+from gentle.design import Design, Features
 from gentle.driver import Progress, Stop, Watch
 from gentle.errors import GentleError, listed, printable
+from gentle.estimability import RowSpace, Unestimable
 from gentle.exact import Exact, Placing
 from gentle.given import rows_again
 from gentle.inference import Contrast, Wald
@@ -341,6 +342,8 @@ class Fit:
         kind: Kind = "mean",
         append: bool = False,
         unseen: Unseen = "error",
+        unestimable: Unestimable | None = None,
+        weights: Any = None,
         engine: Any = "here",
     ) -> Any:
         """Predictions for the rows of a frame, a file or an array, (n,); nan where one is missing.
@@ -360,11 +363,20 @@ class Fit:
                 "reference" predicts it as of the reference level, where there is one, "missing" has no
                 prediction for it.
                 Such rows are counted, and warned of.
+            unestimable: what becomes of a row that a rank-deficient fit cannot predict, since it violates
+                a linear relation that held in all rows of the fit: "nan" has no prediction for it, "raise"
+                refuses it, "predict" takes the coefficients as they are, without bounds. By default "nan",
+                and with rank="minimum-norm", which makes the coefficients unique, "predict". Such rows
+                are counted, and warned of.
+            weights: of new rows, in the units of the weights of the fit, for kind="new": a column's name,
+                an array (n,) or one number for all. By default the column of the fit's weights, where the
+                rows have it; a weighted fit has no bounds for a new row of unknown weight.
             engine: where the rows are worked on, as in `gentle.fit`.
 
         Raises GentleError for a column that is not there and for a level that the fit did not see.
         """
-        return predict(self, data, offset, Asked(interval, kind, append, unseen, engine))
+        asked = Asked(interval, kind, append, unseen, engine, unestimable, weights)
+        return predict(self, data, offset, asked)
 
     def predict_to(
         self,
@@ -376,6 +388,8 @@ class Fit:
         kind: Kind = "mean",
         append: bool = False,
         unseen: Unseen = "error",
+        unestimable: Unestimable | None = None,
+        weights: Any = None,
         engine: Any = "here",
     ) -> Written:
         """Write predictions to a file, a line for each row in their order; see `predict`.
@@ -387,27 +401,42 @@ class Fit:
 
         Raises GentleError as `predict` does, and where the file cannot be written.
         """
-        return predict_to(
-            self, data, Path(path), offset, Asked(interval, kind, append, unseen, engine)
-        )
+        asked = Asked(interval, kind, append, unseen, engine, unestimable, weights)
+        return predict_to(self, data, Path(path), offset, asked)
 
     @property
     def explained(self) -> tuple[str, ...]:
         """The targets: one."""
         return (self.target,)
 
-    def predict_x(self, x: Any, known: Floats, level: float | None, kind: Kind) -> Floats:
-        """Predictions for rows x (n, p) of the design with offsets (n,), as `predicting.Model` has it."""
+    @cached_property
+    def row_space(self) -> RowSpace | None:
+        """The relations that hold in all rows of the fit; None where its columns have full rank."""
+        return RowSpace(self.answer, self.dependent) if self.dependent else None
+
+    @property
+    def default_unestimable(self) -> Unestimable:
+        """What `predict` does with rows that are not estimable, unless it is told."""
+        return "predict" if self.choices.rank == "minimum-norm" else "nan"
+
+    @property
+    def heteroskedastic(self) -> bool:
+        """Whether the standard errors allow for noise that differs between rows."""
+        return self.choices.errors != "classical"
+
+    def predict_rows(self, features: Features, level: float | None, kind: Kind) -> Floats:
+        """Predictions for rows of the design, as in `predicting.Model`."""
         if self.l2:
             refuse_level(level, "a ridge")
-        seen, z = self.answer.fitted.see(written_out(x))
-        value = seen[:, 0] if self.way is None else x @ self.slopes + self.intercept
-        value = value + known
+        x = written_out(features.x)
+        centered, z = self.answer.fitted.see(x)
+        value = self._linear_predictor(x, centered[:, 0]) + features.offset
         if level is None:
             return value[:, None, None]
         square = ((z @ self.sandwich.meat) * z).sum(axis=1)
+        noise = self._noise(features.weight) if kind == "new" else 0.0
         with np.errstate(invalid="ignore"):  # a two-way clustered variance may be negative
-            std_error = np.sqrt(square + (self.sigma**2 if kind == "new" else 0.0))
+            std_error = np.sqrt(square + noise)
         low, high = inference.intervals(value, std_error, self.df, level)
         return np.stack([value, std_error, low, high], axis=1)[:, None]
 
@@ -558,6 +587,31 @@ class Fit:
 
     # Within
 
+    def _linear_predictor(self, x: Floats, centered: Floats) -> Floats:
+        """x'b of rows x (n, p), (n,), without cancellation in columns that lie far from zero.
+
+        `centered` is the same from the columns that were solved for, about their center.
+        """
+        if self.way is not None:
+            return x @ self.slopes + self.intercept
+        if self.placing.mix is None:
+            return centered
+        fitted = self.answer.fitted
+        center = np.zeros(x.shape[1])
+        center[fitted.columns] = fitted.centre
+        for relation in self.answer.problem.dependent:
+            on = center[list(relation.on)]
+            center[relation.column] = relation.constant + on @ np.array(relation.slopes)
+        level = float(fitted.coef[0, 0]) if fitted.intercept else 0.0
+        return level + (x - center) @ self.slopes
+
+    def _noise(self, weight: Floats | None) -> Any:
+        """The variance of a new row's own noise: sigma^2 over its weight; nan where that is not known."""
+        if weight is None:
+            return self.sigma**2 if self.design.weights is None else math.nan
+        with np.errstate(divide="ignore"):
+            return self.sigma**2 / weight
+
     @property
     def _yardstick(self) -> Floats:
         """What the certificate measures by, for all coefficients (q,)."""
@@ -695,13 +749,16 @@ class Fits(Mapping[str, Fit]):
         kind: Kind = "mean",
         append: bool = False,
         unseen: Unseen = "error",
+        unestimable: Unestimable | None = None,
+        weights: Any = None,
         engine: Any = "here",
     ) -> Any:
         """Predictions of every target, (n, k); see `Fit.predict`.
 
         In a frame each target has its columns, as prediction_y1.
         """
-        return predict(self, data, offset, Asked(interval, kind, append, unseen, engine))
+        asked = Asked(interval, kind, append, unseen, engine, unestimable, weights)
+        return predict(self, data, offset, asked)
 
     def predict_to(
         self,
@@ -713,12 +770,13 @@ class Fits(Mapping[str, Fit]):
         kind: Kind = "mean",
         append: bool = False,
         unseen: Unseen = "error",
+        unestimable: Unestimable | None = None,
+        weights: Any = None,
         engine: Any = "here",
     ) -> Written:
         """Write predictions of every target to a file; see `Fit.predict_to`."""
-        return predict_to(
-            self, data, Path(path), offset, Asked(interval, kind, append, unseen, engine)
-        )
+        asked = Asked(interval, kind, append, unseen, engine, unestimable, weights)
+        return predict_to(self, data, Path(path), offset, asked)
 
     @property
     def design(self) -> Design:
@@ -735,9 +793,26 @@ class Fits(Mapping[str, Fit]):
         """The targets, (k,)."""
         return tuple(self)
 
-    def predict_x(self, x: Any, known: Floats, level: float | None, kind: Kind) -> Floats:
-        """Predictions for rows of the design; see `Fit.predict_x`."""
-        return np.concatenate([one.predict_x(x, known, level, kind) for one in self.fits], axis=1)
+    def predict_rows(self, features: Features, level: float | None, kind: Kind) -> Floats:
+        """Predictions for rows of the design; see `Fit.predict_rows`."""
+        return np.concatenate(
+            [one.predict_rows(features, level, kind) for one in self.fits], axis=1
+        )
+
+    @property
+    def row_space(self) -> RowSpace | None:
+        """That of each fit."""
+        return self.fits[0].row_space
+
+    @property
+    def default_unestimable(self) -> Unestimable:
+        """That of each fit."""
+        return self.fits[0].default_unestimable
+
+    @property
+    def heteroskedastic(self) -> bool:
+        """That of each fit."""
+        return self.fits[0].heteroskedastic
 
     def __add__(self, other: Fits) -> Fits:
         """The fits of the rows of both, as `Fit.__add__` has them."""

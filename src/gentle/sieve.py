@@ -54,7 +54,7 @@ class Sieve:
         self.keep: Mask = np.ones(len(rows), dtype=bool)  # of the rows that are still complete
         self.missing_by_column: dict[str, int] = {}
         self.n_weightless = 0
-        self._where = where
+        self.where = where
         self._missing = missing
 
     def complete(self, chunk: Chunk, columns: Sequence[str], later: Container[str] = ()) -> Chunk:
@@ -90,7 +90,7 @@ class Sieve:
             infinite = np.isinf(column) & keep
             if infinite.any():
                 raise GentleError(
-                    f"column '{name}' of {self._where} is infinite in row {self._first(infinite)}: "
+                    f"column '{name}' of {self.where} is infinite in row {self._first(infinite)}: "
                     f"{_way_out(name)}"
                 )
             gone = np.isnan(column) & keep
@@ -102,7 +102,7 @@ class Sieve:
         below = values < 0
         if below.any():
             raise GentleError(
-                f"weights and frequencies must be 0 or more, but '{name}' of {self._where} is "
+                f"weights and frequencies must be 0 or more, but '{name}' of {self.where} is "
                 f"{values[below][0]:g} in row {self._first(below)}"
             )
         zero = (values == 0) & self.keep
@@ -112,7 +112,7 @@ class Sieve:
     def _leave_out(self, name: str, gone: Mask) -> None:
         if self._missing == "raise":
             raise GentleError(
-                f"column '{name}' of {self._where} has a missing value in row {self._first(gone)}, "
+                f"column '{name}' of {self.where} has a missing value in row {self._first(gone)}, "
                 "and missing is to be refused ('raise'): 'drop' leaves such rows out"
             )
         self.missing_by_column[name] = self.missing_by_column.get(name, 0) + int(gone.sum())

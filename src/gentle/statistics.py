@@ -619,6 +619,7 @@ class Score:
     constant: float
     squares: float = 0.0  # sum w (y - prediction)^2
     spread: Moments = field(default_factory=Moments)  # of y alone
+    n_unestimable: int = 0  # complete rows that the fit cannot predict, which are not scored
 
     def add(self, batch: Batch) -> Score:
         slopes = torch.tensor(self.coef)  # a copy: those of a result are not writable
@@ -635,6 +636,7 @@ class Score:
             self,
             squares=self.squares + other.squares,
             spread=self.spread.merge(other.spread),
+            n_unestimable=self.n_unestimable + other.n_unestimable,
         )
 
     @property

@@ -84,7 +84,9 @@ def _head(fit: Fit) -> list[Text]:
             f"standard errors: {fit.errors}",
         ]
     if fit.held_out is not None and not fit.held_out.n_rows:
-        lines.append("held out: rows of which none is complete, so there is no score")
+        unestimable = fit.held_out.n_unestimable
+        none = "held out: rows of which none is complete, so there is no score"
+        lines.append(_unestimable(fit.held_out) if unestimable else none)
     elif fit.held_out is not None:
         lines.append(_score(fit.held_out))
     return [_line(line) for line in lines]
@@ -119,9 +121,17 @@ def _parts(fit: Fit) -> str:
 
 
 def _score(score: Score) -> str:
-    return (
+    line = (
         f"held out: {count(score.n_rows)} rows, mean squared error = {number(score.mse)}, "
         f"R2 = {fixed(score.r2, 6)}"
+    )
+    return line if not score.n_unestimable else f"{line}\n{_unestimable(score)}"
+
+
+def _unestimable(score: Score) -> str:
+    return (
+        f"not scored: {count(score.n_unestimable)} held-out rows off the linear relations below, which the "
+        "fit cannot\npredict"
     )
 
 

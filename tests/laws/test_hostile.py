@@ -22,6 +22,7 @@ from gentle.errors import GentleError
 from gentle.sources import files
 
 RIGHT = {"Intercept": 1.0, "x": 2.0}
+RIGHT_IN_THOUSANDS = {"Intercept": 1_000.0, "x": 2_000.0}
 X = [0.0, 1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 21.0]
 LINES = [f"{x},{1 + 2 * x}" for x in X]
 FRAME = pl.DataFrame({"x": X, "y": [1 + 2 * x for x in X]})
@@ -58,7 +59,7 @@ CSV = {
     "a word in the target": (".csv", with_line("4,nine"), "'nine' in row 4"),
     "latin-1 in a row": (".csv", with_line("4,9é").decode().encode("latin-1"), "UTF-8.*line 5"),
     "latin-1 in the header": (".csv", text(*LINES, head="café,y").decode().encode("latin-1"), "UTF-8"),
-    "utf-16": (".csv", text(*LINES).decode().encode("utf-16"), "UTF-8|cannot be read|NUL"),
+    "utf-16": (".csv", text(*LINES).decode().encode("utf-16"), RIGHT),
     "nul in a number": (".csv", with_line("4\0,9"), "row 4|NUL|cannot be read"),
     "nul in the header": (".csv", text(*LINES, head="x\0,y"), "NUL|no column"),
     "a byte order mark": (".csv", b"\xef\xbb\xbf" + text(*LINES), RIGHT),
@@ -88,8 +89,8 @@ CSV = {
     "a name with a newline": (".csv", column(EXTRA["u"], name='"my\nu"'), RIGHT),
     "a name with operators": (".csv", column(EXTRA["u"], name="x*2 + I(y) ~ 1"), RIGHT),
     "a name with brackets": (".csv", column(EXTRA["u"], name="u[T.a]"), RIGHT),
-    "semicolons": (".csv", text(*LINES).replace(b",", b";"), "separates its columns with ';'"),
-    "tabs": (".csv", text(*LINES).replace(b",", b"\t"), "separates its columns with"),
+    "semicolons": (".csv", text(*LINES).replace(b",", b";"), RIGHT),
+    "tabs": (".csv", text(*LINES).replace(b",", b"\t"), RIGHT),
     "1e308": (".csv", column([1e308, -1e308, 0, 1, 2, 3, 4, 5]), "1e\\+?140|beyond|too large"),
     "5e-324": (".csv", column([5e-324, 0, 0, 0, 5e-324, 0, 0, 0]), "squares are beyond float64"),
     "beyond float64": (".csv", column(["1e400", *range(7)]), "infinite in row 1"),
@@ -102,9 +103,10 @@ CSV = {
     "dates": (".csv", column([f"2020-01-0{at + 1}" for at in range(8)]), "holds dates:"),
     "times with zones": (".csv", column([f"2020-01-01T0{at}:00:00Z" for at in range(8)]), "holds dates"),
     "an empty column": (".csv", column([""] * 8), "is empty: every value is missing|8 with a missing 'u'"),
-    "comma decimals": (".csv", text(*(f'"{x:.0f},5","{2 + 2 * x:.0f},0"' for x in X)), "must be numbers"),
-    "thousands": (".csv", text(*(f'{x},"1,00{at}"' for at, x in enumerate(X))), "must be numbers"),
-    "percent": (".csv", text(*(f"{x},{1 + 2 * x}%" for x in X)), "must be numbers"),
+    "comma decimals": (".csv", text(*(f'"{x:.0f},5","{2 + 2 * x:.0f},0"' for x in X)), RIGHT),
+    "thousands": (".csv", text(*(f'{x},"{1e3 + 2e3 * x:,.0f}"' for x in X)), RIGHT_IN_THOUSANDS),
+    "thousands or not": (".csv", text(*(f'{x:.0f},"1,00{at}"' for at, x in enumerate(X))), "must be num"),
+    "percent": (".csv", text(*(f"{x},{1 + 2 * x}%" for x in X)), RIGHT),
     "hexadecimal": (".csv", text(*(f"{x},0x1{at}" for at, x in enumerate(X))), "must be numbers"),
     "a long field": (".csv", column(["a" * 1_000_000, "b"] * 4), RIGHT),
     "no rows": (".csv", text(), "no rows|0 were read"),

@@ -6,7 +6,9 @@ Exit codes: 0 when all went well, 2 for input that can be mended, 130 after Ctrl
 from __future__ import annotations
 
 import warnings
-from typing import Annotated
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any
 
 import typer
 
@@ -15,9 +17,10 @@ from gentle.cli.certify import certify
 from gentle.cli.compare import compare
 from gentle.cli.fit import fit
 from gentle.cli.predict import predict
-from gentle.cli.terminal import plainly
+from gentle.cli.reading import reading
+from gentle.cli.terminal import plainly, say
 from gentle.cli.tour import tour
-from gentle.errors import GentleWarning
+from gentle.errors import GentleWarning, ReadingWarning
 
 app = typer.Typer(
     name="gentle",
@@ -32,10 +35,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
 )
 app.command()(plainly(tour))
-app.command()(plainly(fit))
-app.command()(plainly(predict))
-app.command()(plainly(certify))
-app.command()(plainly(compare))
+app.command()(plainly(reading(fit)))
+app.command()(plainly(reading(predict)))
+app.command()(plainly(reading(certify)))
+app.command()(plainly(reading(compare)))
 
 
 def _show_version(wanted: bool) -> None:
@@ -57,4 +60,16 @@ def _gentle(
 def main() -> None:
     """Run the command."""
     warnings.simplefilter("ignore", GentleWarning)  # the table says it
+    warnings.simplefilter("always", ReadingWarning)
+    warnings.showwarning = partial(_show_warning, warnings.showwarning)
     app()
+
+
+def _show_warning(
+    show: Callable[..., None], message: Warning | str, category: type[Warning], *where: Any
+) -> None:
+    """How a file was read, in a sentence; all else as Python shows it."""
+    if issubclass(category, ReadingWarning):
+        say(f"gentle: {message}")
+    else:
+        show(message, category, *where)

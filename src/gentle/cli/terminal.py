@@ -45,8 +45,9 @@ def console() -> Console:
     return screen
 
 
-def short(place: str) -> str:
+def short(rows: object) -> str:
     """What a spinner calls a file: its name, without its folders and without a password."""
+    place = str(getattr(rows, "place", rows))
     return place.rstrip("/").rpartition("/")[2].partition("#")[0] or place
 
 

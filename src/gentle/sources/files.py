@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
+import warnings
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
+from typing import IO, Any
 from urllib.parse import unquote, urlsplit
 
 import polars as pl
 
-from gentle.errors import GentleError, first_line, listed
+from gentle.errors import GentleError, ReadingWarning, first_line, listed, near
 from gentle.sources.csv import Csv
+from gentle.sources.dialect import ANY, MISSING, Dialect, as_dtype
 from gentle.sources.format import Format, stacked
 from gentle.sources.frames import Frame
 from gentle.sources.ipc import Ipc
@@ -23,10 +27,13 @@ from gentle.sources.ndjson import Ndjson
 from gentle.sources.parquet import Parquet
 from gentle.sources.plan import BROKEN, UNREADABLE, Plan, Types, counted
 from gentle.sources.source import Schema, described, joinable
+from gentle.sources.text import GZIP, PIECE, ZSTANDARD, scratch_file
 
 FORMATS: dict[str, Format] = {
     ending: kind for kind in (Csv(), Parquet(), Ipc(), Ndjson()) for ending in kind.endings
 }
+ARROW = b"ARROW1\0\0"
+BY_CONTENT: dict[bytes, Format] = {b"PAR1": Parquet(), ARROW: Ipc()}
 Stamp = tuple[int, int]
 SMALL = 2**28  # bytes: up to here a file is read into memory, once
 TOGETHER = 64  # files that are counted at a time: each takes polars a thread
@@ -136,30 +143,183 @@ class Files:
         return self.paths[-1]
 
 
-def read_file(place: str | Path) -> Frame | Plan:
-    """The rows of a file, of those that a pattern such as data/*.csv names, or of a folder.
+@dataclass(frozen=True)
+class CsvFiles:
+    """CSV files and the options with which they are read; see `read_csv`."""
+
+    place: Any  # a path, several, or a file object
+    dialect: Dialect
+
+    def opened(self, dtypes: Types | None = None) -> Frame | Plan:
+        """The rows, more columns of these types."""
+        dialect = self.dialect.typed({**(dtypes or {}), **self.dialect.asked})
+        if hasattr(self.place, "read"):
+            source = read_stream(self.place, dialect=dialect)
+        else:
+            source = read_file(self.place, kind=Csv(dialect))
+        columns = source.schema()
+        if missing := [name for name in self.dialect.asked if name not in columns]:
+            raise GentleError(
+                f"dtypes names {listed(missing)}, which {source.name} lacks: {near(missing[0], columns)}"
+            )
+        return source
+
+
+def read_csv(
+    path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | IO[Any],
+    *,
+    separator: str | None = None,
+    decimal: str | None = None,
+    thousands: str | None = None,
+    encoding: str | None = None,
+    null_values: str | Sequence[str] = (),
+    dtypes: Mapping[str, Any] | None = None,
+    symbols: str | None = None,
+    parentheses: bool | None = None,
+) -> CsvFiles:
+    """CSV files with options, wherever rows are taken: `gentle.fit(gentle.read_csv(path, decimal=","))`.
+
+    Nothing is read yet. What is None is inferred from each file where the file is unambiguous, and a
+    `ReadingWarning` says what was inferred.
+
+    Args:
+        path: a file, a pattern, a folder, a list of files, or a file object; compressed by gzip or
+            zstandard too.
+        separator: the character between columns, such as ";", "\\t" or "|".
+        decimal: the decimal mark, "." or ",".
+        thousands: the mark between groups of digits: ",", ".", " " (any kind of space) or "'".
+        encoding: such as "latin-1", "cp1252" or "utf-16"; by default UTF-8, or what a byte order mark says.
+        null_values: strings that stand for a missing value, such as ".", beside the empty field, NA,
+            N/A, NaN, nan, null and NULL.
+        dtypes: column -> "text", "number", "integer", "boolean", "date", "datetime", or polars' type.
+        symbols: characters that may stand beside a number and are left out, such as "%$€"; 12% is 12.
+        parentheses: whether (3) is -3.
+
+    Raises:
+        GentleError: for an option that is no such character, type or encoding.
+    """
+    own = (null_values,) if isinstance(null_values, str) else tuple(null_values)
+    types = {name: as_dtype(name, dtype) for name, dtype in (dtypes or {}).items()}
+    dialect = Dialect(
+        separator,
+        decimal,
+        thousands,
+        encoding,
+        (*MISSING, *own),
+        symbols,
+        parentheses,
+        tuple(types.items()),
+    )
+    place = tuple(path) if isinstance(path, list | tuple) else path
+    return CsvFiles(place, dialect)
+
+
+def read_file(
+    place: str | Path | Sequence[str | Path],
+    dtypes: Types | None = None,
+    kind: Format | None = None,
+    name: str | None = None,
+) -> Frame | Plan:
+    """The rows of a file, of several, of those that a pattern such as data/*.csv names, or of a folder.
+
+    Args:
+        dtypes: types of columns by name, for files that do not state them (CSV); names that no
+            file has are ignored.
+        kind: how they are read, whatever their endings.
+        name: what an error calls them.
 
     Raises GentleError for what is not there, is empty or cannot be read, in one sentence.
     """
-    path = str(place)
-    check_place(path)
-    if urlsplit(path).scheme == "file":
-        path = unquote(urlsplit(path).path)
-    if "://" in path:
-        return Plan(Files(_kind(path), (path,)), name=_plain(path))
+    source, said = _opened(place, dtypes or {}, kind, name)
+    if said:
+        warnings.warn(said, ReadingWarning, stacklevel=2)
+    return source
+
+
+def read_stream(
+    stream: Any, dtypes: Types | None = None, dialect: Dialect | None = None
+) -> Frame | Plan:
+    """The rows of a file object, binary or text, from where it stands: CSV, Parquet or Arrow by its bytes.
+
+    Raises GentleError where it holds nothing, or nothing that can be read.
+    """
+    at = stream.tell() if getattr(stream, "seekable", bool)() else None
+    copy = scratch_file("")
     try:
-        paths = _found(path)
-        if not paths[0].exists():
-            raise GentleError(f"there is no file {path}{_alternatives(paths[0])}")
-        kind = _kind_of_all(path, paths)
+        with open(copy, "wb") as file:
+            while piece := stream.read(PIECE):
+                file.write(piece.encode() if isinstance(piece, str) else piece)
+        if at is not None:
+            stream.seek(at)
+        name = str(getattr(stream, "name", None) or "the file object")
+        with open(copy, "rb") as file:
+            head = file.read(len(ARROW))
+        if head.startswith((GZIP, ZSTANDARD)):
+            copy = copy.rename(copy.with_suffix(".gz"))
+        kind = next((kind for start, kind in BY_CONTENT.items() if head.startswith(start)), None)
+        source = read_file(copy, dtypes, kind or Csv(dialect or ANY), name)
+    except GentleError as error:
+        raise GentleError(str(error).replace(str(copy), "the file object")) from None
+    except (OSError, ValueError, TypeError) as error:
+        raise GentleError(f"the file object cannot be read: {first_line(error)}") from None
+    if isinstance(source, Frame):
+        copy.unlink()
+    return source
+
+
+def _opened(
+    place: str | Path | Sequence[str | Path],
+    dtypes: Types,
+    kind: Format | None,
+    name: str | None = None,
+) -> tuple[Frame | Plan, str]:
+    """(the rows, what was inferred of the files in a sentence)."""
+    several = (
+        [str(place)] if isinstance(place, str | os.PathLike) else [str(each) for each in place]
+    )
+    if not several:
+        raise GentleError("a list of files must name at least one, and is empty")
+    for each in several:
+        check_place(each)
+    several = [_local_path(each) for each in several]
+    path = several[0]
+    if any("://" in each for each in several):
+        kind = (kind or _kind(path)).typed(dtypes)
+        return Plan(Files(kind, tuple(several)), name=name or _plain(path)), ""
+    try:
+        paths = [found for each in several for found in _found(each, kind)]
+        if lost := next((each for each in paths if not each.exists()), None):
+            raise GentleError(f"there is no file {lost}{_alternatives(lost)}")
+        kind = (kind or _kind_of_all(path, paths)).typed(dtypes)
         size = sum(_checked_size(each, kind) * _unpacked(each) for each in paths)
-        name = paths[0].name if len(paths) == 1 else path
+        name = name or (paths[0].name if len(paths) == 1 else path)
+        source: Frame | Plan
         if size <= SMALL:
-            return Frame(_read(kind, paths), name)
-        _check_alike(paths, [_schema(kind, each) for each in paths])
-        return scanned(paths, name)
+            source = Frame(_read(kind, paths), name)
+        else:
+            _check_alike(paths, [_schema(kind, each) for each in paths])
+            source = scanned(paths, name, kind)
+        return source, _said(kind, paths, name)
     except OSError as error:
         raise GentleError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def _local_path(path: str) -> str:
+    """The path of a file on this machine, without its scheme and with the home folder in place of ~."""
+    if urlsplit(path).scheme == "file":
+        return unquote(urlsplit(path).path)
+    return path if "://" in path else os.path.expanduser(path)
+
+
+def _said(kind: Format, paths: Sequence[Path], name: str) -> str:
+    """What was inferred of the files, in a sentence; empty where that is nothing."""
+    remarks = dict.fromkeys(remark for path in paths for remark in kind.remarks(path))
+    if not remarks:
+        return ""
+    phrases = [remark.phrase for remark in remarks]
+    told = phrases[0] if len(phrases) == 1 else f"{', '.join(phrases[:-1])} and {phrases[-1]}"
+    options = ", ".join(remark.option for remark in remarks)
+    return f"{name} was read with {told}; to state or change this: {options}"
 
 
 def _stamp(path: Path) -> Stamp:
@@ -168,10 +328,12 @@ def _stamp(path: Path) -> Stamp:
     return seen.st_size, seen.st_mtime_ns
 
 
-def scanned(paths: Sequence[Path], name: str, *, lent: bool = False) -> Plan:
+def scanned(
+    paths: Sequence[Path], name: str, kind: Format | None = None, *, lent: bool = False
+) -> Plan:
     """The rows of files that are read anew in each pass."""
     stamps = {each: _stamp(each) for each in paths}
-    kind = FORMATS[_ending(paths[0])]
+    kind = kind or FORMATS[_ending(paths[0])]
     return Plan(Files(kind, tuple(map(str, paths)), stamps=stamps, lent=lent), name=name)
 
 
@@ -204,15 +366,18 @@ def _schema(kind: Format, path: Path) -> Schema:
         raise _explained(kind, str(path), error) from None
 
 
-def _found(path: str) -> list[Path]:
+def _found(path: str, kind: Format | None = None) -> list[Path]:
     """The files that are meant, in order; raises GentleError where there is none."""
+    endings = tuple(FORMATS) if kind is None else kind.endings
     place = Path(path)
     if place.is_dir():
         below = (each for each in sorted(place.rglob("*")) if each.is_file())
         paths = [each for each in below if not each.name.startswith((".", "_"))]
-        paths = [each for each in paths if _ending(each) in FORMATS]
+        paths = [each for each in paths if _ending(each) in endings]
         if not paths:
-            raise GentleError(f"{path} is a directory without a file that ends in {_endings()}")
+            raise GentleError(
+                f"{path} is a directory without a file that ends in {listed(endings, last='or')}"
+            )
         return paths
     if not place.exists() and glob.has_magic(path):
         paths = [Path(each) for each in sorted(glob.glob(path, recursive=True))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import polars as pl
 
@@ -13,11 +13,22 @@ from gentle.sources.plan import Types
 from gentle.sources.source import Schema
 
 
+class Remark(NamedTuple):
+    """Something that was inferred of a file."""
+
+    phrase: str  # what comes after "was read with"
+    option: str  # of `read_csv`, which says so
+
+
 class Format:
     """How files of a kind are read. A path may be the URI of an object store, where there is no file."""
 
     endings: ClassVar[tuple[str, ...]]
     seeks: ClassVar[bool] = False  # whether a slice is read without reading what stands before it
+
+    def typed(self, dtypes: Types) -> Format:  # noqa: ARG002
+        """The same, reading columns as these types where a file does not state its types."""
+        return self
 
     def check(self, path: Path) -> None:
         """Raises GentleError for a file whose beginning says that it is no table."""
@@ -33,6 +44,10 @@ class Format:
     def plan(self, paths: Sequence[str], types: Types) -> pl.LazyFrame:
         """The rows of files in order, some columns taken to be of these types."""
         raise NotImplementedError
+
+    def remarks(self, path: Path) -> tuple[Remark, ...]:  # noqa: ARG002
+        """What was inferred of a file that does not state it."""
+        return ()
 
     def telling(self, path: Path) -> tuple[str, ...]:  # noqa: ARG002
         """Columns whose nulls may come from rows that polars has mended in silence."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,9 +20,9 @@ from gentle.errors import GentleError, first_line, is_number, listed
 from gentle.sources.arrays import Arrays, Numbers
 from gentle.sources.batches import Again, Batches, Once
 from gentle.sources.dask import Partitions, is_partitioned, partitions
-from gentle.sources.files import check_place, read_file
+from gentle.sources.files import CsvFiles, check_place, read_file, read_stream
 from gentle.sources.frames import Frame
-from gentle.sources.plan import Given, Plan
+from gentle.sources.plan import Given, Plan, Types
 from gentle.sources.source import Source
 from gentle.sources.sql import Query, is_database, query
 
@@ -33,19 +34,32 @@ REFUSED = (
 LOADED_ROWS = 4_096  # of a dataset of torch at a time
 
 
-def open_source(data: Any, names: Sequence[str] | None = None) -> Source:
+def open_source(
+    data: Any, names: Sequence[str] | None = None, dtypes: Types | None = None
+) -> Source:
     """A source for a path, a frame, an array or a pair (X, y).
+
+    Args:
+        names: of the columns of an array.
+        dtypes: types of columns by name, for files that do not state them (CSV), such as
+            {"zip": pl.String()} where a fit has texts; names that a file lacks are ignored.
 
     Raises GentleError for anything else, and says what would do.
     """
     if isinstance(data, str | os.PathLike):
         path = os.fspath(data)
-        if "~" in path and not os.path.exists(os.path.expanduser(path)):
+        if "~" in path[1:] and not os.path.exists(os.path.expanduser(path)):
             raise GentleError(
                 f"'{path}' is a formula, and the rows come first: gentle.fit(frame, '{path}')"
             )
         check_place(path)
-        return query(path) if is_database(path) else read_file(path)
+        return query(path) if is_database(path) else read_file(path, dtypes)
+    if isinstance(data, CsvFiles):
+        return data.opened(dtypes)
+    if isinstance(data, list) and data and all(isinstance(it, str | os.PathLike) for it in data):
+        return read_file([os.fspath(each) for each in data], dtypes)
+    if isinstance(data, io.IOBase) or (hasattr(data, "read") and hasattr(data, "readline")):
+        return read_stream(data, dtypes)
     if isinstance(data, SOURCES):
         return data
     if isinstance(data, pl.LazyFrame):

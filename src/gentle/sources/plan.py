@@ -150,7 +150,7 @@ class Plan:
         also = [name for name in self.reader.beside if name not in own]
         while True:
             try:
-                plan = self._from(at).select(own + also)
+                plan = self._from(at, dict.fromkeys(also, pl.String())).select(own + also)
                 for table in plan.collect_batches(chunk_size=rows, maintain_order=True):
                     self.reader.check(table)
                     mine = table.select(own) if also else table
@@ -200,9 +200,9 @@ class Plan:
         except UNREADABLE as error:
             raise self.reader.explain(error) from None
 
-    def _from(self, row: int) -> pl.LazyFrame:
-        """The rows from one on, up to the end of this part."""
-        plan = self.reader.plan(self.types)
+    def _from(self, row: int, types: Types | None = None) -> pl.LazyFrame:
+        """The rows from one on, up to the end of this part; columns that are read along are text."""
+        plan = self.reader.plan({**self.types, **(types or {})})
         if self.stop is not None:
             return plan.slice(row - self.origin, self.stop - row)
         return plan.slice(row - self.origin) if row > self.origin else plan
