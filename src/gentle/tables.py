@@ -505,6 +505,27 @@ def descended_to_polars(one: Descended) -> pl.DataFrame:
     return pl.DataFrame({"name": list(one.names), "coefficient": one.values})
 
 
+def descended_to_dict(one: Descended) -> dict[str, Any]:
+    """The coefficients of a descent alone and how it ended, as plain Python."""
+    plain: dict[str, Any] = _plain(
+        {
+            "target": one.target,
+            "solver": one.choices.solver,
+            "coefficients": {
+                name: {"coefficient": float(value)}
+                for name, value in zip(one.names, one.values, strict=True)
+            },
+            "n_rows": _whole(float(one.n_rows)),
+            "r2": one.r2,
+            "rows_read": one.tally.n_read,
+            "rows_used": one.tally.n_used,
+            "cause": one.verdict.cause,
+            "verdict": str(one.verdict),
+        }
+    )
+    return plain
+
+
 def predictions(first: pl.DataFrame, written: Written) -> RenderableType:
     """The first rows of predictions, as many columns as there is room for, and how many rows there are."""
     rows = [f"{row:,}" for row in range(1, first.height + 1)]
