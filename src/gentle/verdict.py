@@ -8,6 +8,7 @@ from typing import Literal
 
 from gentle.certificate import Certificate, Estimate, Unit
 from gentle.driver import Progress, Stop
+from gentle.errors import printable
 from gentle.layout import times
 
 Cause = Literal[
@@ -76,7 +77,7 @@ class Verdict:
         return self.cause in ("agree", "exact only")
 
     def __str__(self) -> str:
-        return self.sentence
+        return printable(self.sentence)
 
 
 def verdict(
