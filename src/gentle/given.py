@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gentle.design import Design, Rows, refuse_lacking
@@ -30,6 +30,7 @@ def open_rows(
     frequencies: Column | None = None,
     offset: Column | None = None,
     cluster: Column | Sequence[Column] | None = None,
+    dtypes: Mapping[str, Any] | None = None,
 ) -> tuple[Source, dict[str, Any]]:
     """A source with what was given in addition, and the names of its parts there.
 
@@ -37,7 +38,7 @@ def open_rows(
         names: of the columns of X, where it is an array.
         named: whether columns must have names, as in a formula, so that arrays become a table.
     """
-    source = open_source(data, _column_names(names))
+    source = open_source(data, _column_names(names), dtypes)
     if names is not None and not is_of_arrays(source):
         raise GentleError(f"names= is for the columns of an array, and {source.name} has its own")
     if (own := pair_weights(source)) is not None:
@@ -100,6 +101,7 @@ def rows_again(design: Design, data: Any, **beside: Any) -> Rows:
     """
     if foreign := [name for name in beside if name not in BESIDE]:
         raise GentleError(f"rows have no {listed(foreign)} beside them: {near(foreign[0], BESIDE)}")
+    beside = {**beside, "dtypes": design.dtypes}
     source, _ = open_rows(data, named=not design.takes_arrays, **beside)
     if is_of_arrays(source):
         source, _ = open_rows(data, names=design.columns, **beside)

@@ -284,7 +284,8 @@ def _targets(y: Any, taken: Sequence[str]) -> dict[str, Numbers]:
     several = columns.ndim == 2 and columns.shape[1] > 1
     own = name_of(y)
     names = [f"y{j + 1}" for j in range(columns.shape[1])] if several else ["y"]
-    names = [f"({name})" if name in taken else name for name in names]
+    if not set(names).isdisjoint(taken):
+        names = [f"({name})" for name in names]
     if several:
         return dict(zip(names, columns.T, strict=True))
     flat = columns[:, 0] if columns.ndim == 2 and columns.shape[1] == 1 else columns
