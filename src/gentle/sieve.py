@@ -29,6 +29,14 @@ def lacking(column: pl.Series) -> Mask:
     return gone.to_numpy()
 
 
+def _has_all(column: pl.Series) -> bool:
+    """Whether a glance tells that a column has a value in every row."""
+    if column.null_count() or not column.dtype.is_float():
+        return not column.null_count()
+    with np.errstate(invalid="ignore", over="ignore"):
+        return bool(np.isfinite(column.to_numpy().sum()))
+
+
 def _way_out(name: str) -> str:
     """What to do about an infinity in a column, or in what a function of a formula makes of one."""
     if (function := name.partition("(")[0]) != name and name.endswith(")"):
@@ -75,7 +83,7 @@ class Sieve:
         """Leave out rows of a frame with a null or a NaN in one of these columns."""
         for name in columns:
             column = frame[name]
-            if column.null_count() or column.dtype.is_float():
+            if not _has_all(column):
                 self.lacks(name, lacking(column))
 
     def lacks(self, name: str, gone: Mask) -> None:
