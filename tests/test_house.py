@@ -29,8 +29,12 @@ FLOORS = {
             "plain",
         ),
         *(
+            "expressions",
+            "calls",
             "formula",
             "restrictions",
+            "evaluation",
+            "coding",
             "learning",
             "wilkinson",
             "design",
@@ -70,10 +74,10 @@ ROOMS = {  # library -> the only rooms that may import it
     "matplotlib": {"pictures"},
     "PIL": {"pictures"},
     "jinja2": {"report"},
-    "formulaic": {"formula", "restrictions", "learning", "wilkinson"},
+    "formulaic": {"restrictions", "evaluation", "coding"},
     "polars": {
         *("sources", "columns", "sieve", "disguise", "levels", "filling", "plain", "wilkinson"),
-        *("design", "widening", "sinks", "tables"),
+        *("design", "widening", "sinks", "tables", "formula", "evaluation", "coding", "learning"),
     },
     "safetensors": {"model_file"},
 }
@@ -86,6 +90,7 @@ RESULTS = {
 }
 OPTIONAL = {
     "sqlalchemy": {"sources"},
+    "duckdb": {"sources"},
     "distributed": {"engines", "sources"},
     "dask": {"engines", "sources"},
     "ray": {"engines"},

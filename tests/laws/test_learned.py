@@ -13,8 +13,8 @@ from pieces import Pieces
 
 import gentle
 from gentle import GentleError
+from gentle.calls import ELEMENTWISE
 from gentle.design import Design, Rows, learn_design
-from gentle.formula import ELEMENTWISE
 from gentle.learning import Digits, Extent, Least, Mean, _quantiles
 from gentle.sources import Frame
 

@@ -21,11 +21,11 @@ from gentle.errors import GentleError, first_line, is_number, listed
 from gentle.sources.arrays import Arrays, Numbers
 from gentle.sources.batches import Again, Batches, Once
 from gentle.sources.dask import Partitions, is_partitioned, partitions
-from gentle.sources.files import CsvFiles, check_place, read_file, read_stream
+from gentle.sources.files import CsvFiles, read_file, read_stream
 from gentle.sources.frames import Frame
 from gentle.sources.plan import Given, Plan, Types
 from gentle.sources.source import Source
-from gentle.sources.sql import Query, is_database, query
+from gentle.sources.sql import Query, is_connection, is_database, query
 
 SOURCES = (Arrays, Batches, Frame, Partitions, Plan, Query)
 REFUSED = (
@@ -49,18 +49,23 @@ def open_source(
     """
     if isinstance(data, str | os.PathLike):
         path = os.fspath(data)
+        if is_database(path):
+            return query(path)
         if "~" in path[1:] and not os.path.exists(os.path.expanduser(path)):
             raise GentleError(
                 f"'{path}' is a formula, and the rows come first: gentle.fit(frame, '{path}')"
             )
-        check_place(path)
-        return query(path) if is_database(path) else read_file(path, dtypes)
+        return read_file(path, dtypes)
     if isinstance(data, CsvFiles):
         return data.opened(dtypes)
     if isinstance(data, list) and data and all(isinstance(it, str | os.PathLike) for it in data):
         return read_file([os.fspath(each) for each in data], dtypes)
     if isinstance(data, io.IOBase) or (hasattr(data, "read") and hasattr(data, "readline")):
         return read_stream(data, dtypes)
+    if is_connection(data):
+        return query(data)
+    if isinstance(data, tuple) and len(data) == 2 and is_connection(data[0]):
+        return query(*data)
     if isinstance(data, SOURCES):
         return data
     if isinstance(data, pl.LazyFrame):
