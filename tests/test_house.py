@@ -37,6 +37,7 @@ FLOORS = {
             "coding",
             "learning",
             "wilkinson",
+            "undefined",
             "design",
             "given",
             "sinks",
@@ -78,6 +79,7 @@ ROOMS = {  # library -> the only rooms that may import it
     "polars": {
         *("sources", "columns", "sieve", "disguise", "levels", "filling", "plain", "wilkinson"),
         *("design", "widening", "sinks", "tables", "formula", "evaluation", "coding", "learning"),
+        "undefined",
     },
     "safetensors": {"model_file"},
 }

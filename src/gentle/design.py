@@ -39,6 +39,7 @@ from gentle.sources import Arrays, Chunk, Matrix, Source, open_source, with_colu
 from gentle.sources.source import bounds, described
 from gentle.sparse import is_sparse, wrapped, written_out
 from gentle.spreading import Placed
+from gentle.undefined import Defined
 
 A = TypeVar("A", bound=np.generic)
 K = TypeVar("K", bound="npt.NDArray[Any] | csr_array[Any, Any]")
@@ -678,9 +679,15 @@ def learn_design(
     required = tuple(name for name in bare.needed if name not in tracked)
     selection = Selection(required, weights, frequencies)
     filled = filling.learn(place, missing, selection, plain=plain_columns, texts=texts)
+    declared: tuple[str, ...] = ()
+    if parsed is not None:
+        declared = tuple(parsed.categories)
+        beside = (*parsed.columns, *filled.columns)
+        defined = Defined.of(parsed, filled)
+        selection = replace(selection, beside=beside if defined else (), defined=defined)
     levels: Levels = dict.fromkeys(texts, ())
     if source.replayable:
-        levels = levels_of(place, texts, selection, () if parsed is None else parsed.whole)
+        levels = levels_of(place, texts, selection, declared)
     encoder = Plain(target_columns, columns, levels, intercept)
     design = replace(bare, encoder=encoder, levels=levels, filling=filled)
     if parsed is not None:
