@@ -21,7 +21,7 @@ from gentle.batch import INTERCEPT, Batch, Floats, Integers, Labels, rows_per_ba
 from gentle.columns import SPACING, is_text, refuse_other_than_numbers, refuse_types
 from gentle.doubled import two_sum
 from gentle.engines import Engine, Here
-from gentle.errors import GentleError, listed, near
+from gentle.errors import GentleError, GentleWarning, listed, near
 from gentle.filling import Filling
 from gentle.formula import Parsed, parse
 from gentle.levels import (
@@ -49,6 +49,7 @@ from gentle.sources import (
 from gentle.sources.source import bounds, described
 from gentle.sparse import is_sparse, wrapped, written_out
 from gentle.spreading import Placed
+from gentle.undefined import Defined
 
 A = TypeVar("A", bound=np.generic)
 K = TypeVar("K", bound="npt.NDArray[Any] | csr_array[Any, Any]")
@@ -671,7 +672,7 @@ def learn_design(
             "read only once: give a file or a frame, or name the target without a formula"
         )
     place = place or Placed(source)
-    unfilled = {*texts, *(() if parsed is None else (*parsed.coded, *parsed.offset_columns))}
+    unfilled = {*texts, *(() if parsed is None else (*parsed.whole, *parsed.offset_columns))}
     plain_columns = [name for name in columns if name not in unfilled]
     tracked = filling.fillable(missing, plain=plain_columns, texts=texts)
     bare = Design(
@@ -687,9 +688,15 @@ def learn_design(
     required = tuple(name for name in bare.needed if name not in tracked)
     selection = Selection(required, weights, frequencies)
     filled = filling.learn(place, missing, selection, plain=plain_columns, texts=texts)
+    declared: tuple[str, ...] = ()
+    if parsed is not None:
+        declared = tuple(parsed.categories)
+        beside = (*parsed.columns, *filled.columns)
+        defined = Defined.of(parsed, filled)
+        selection = replace(selection, beside=beside if defined else (), defined=defined)
     levels: Levels = dict.fromkeys(texts, ())
     if source.replayable:
-        levels = levels_of(place, texts, selection, () if parsed is None else parsed.coded)
+        levels = levels_of(place, texts, selection, declared)
     encoder = Plain(target_columns, columns, levels, intercept)
     design = replace(bare, encoder=encoder, levels=levels, filling=filled)
     if parsed is not None:
@@ -768,6 +775,15 @@ def _learned(source: Source, parsed: Parsed, design: Design, selection: Selectio
             )
         return design.learning_frames(source, selection)
 
+    if parsed.split:
+        written = list(map(str, parsed.targets))
+        warnings.warn(
+            f"the formula has {len(written)} targets, {listed(parsed.targets)}, each with its own fit: "
+            f"for their sum write I({' + '.join(written)}), and to leave this unsaid "
+            f"cbind({', '.join(written)})",
+            GentleWarning,
+            stacklevel=4,
+        )
     return wilkinson.learn(parsed, source.schema(), design.levels, frames)
 
 
