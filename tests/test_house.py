@@ -37,6 +37,7 @@ FLOORS = {
             "coding",
             "learning",
             "wilkinson",
+            "undefined",
             "design",
             "given",
             "sinks",
@@ -48,6 +49,7 @@ FLOORS = {
     "solve": (
         *(
             "sketch",
+            "spectrum",
             "problem",
             "exact",
             "estimability",
@@ -63,7 +65,7 @@ FLOORS = {
         *("online", "coefficients", "answering", "descending", "fitting", "model_file"),
         *("continuing", "checking", "contesting"),
     ),
-    "show": ("story", "tables", "modules", "pictures", "report", "estimators", "cli"),
+    "show": ("story", "tables", "modules", "pictures", "report", "estimators", "cli", "__main__"),
 }
 BESIDE = ("textbook", "tour")  # the tutorial: it may use the house, and only the command knows it
 TEXTBOOK_MAY = ("gentle.errors", "gentle.solvers.limits")  # a formula stands once
@@ -78,6 +80,7 @@ ROOMS = {  # library -> the only rooms that may import it
     "polars": {
         *("sources", "columns", "sieve", "disguise", "levels", "filling", "plain", "wilkinson"),
         *("design", "widening", "sinks", "tables", "formula", "evaluation", "coding", "learning"),
+        "undefined",
     },
     "safetensors": {"model_file"},
 }
@@ -96,7 +99,7 @@ OPTIONAL = {
     "ray": {"engines"},
     "pyspark": {"engines"},
     "py4j": {"engines"},
-    "pyarrow": {"engines"},
+    "pyarrow": {"engines", "sources"},
     "fcntl": {"sources"},  # of Unix alone
 }  # loaded where it is used, and asked for in a sentence
 WITHOUT_TORCH = ("result", "tables", "cli", "inference", "verdict", "errors", "files", "story")

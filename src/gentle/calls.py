@@ -49,7 +49,7 @@ _CUBIC: Mapping[str, Any] = {
 SIGNATURES: Mapping[str, Mapping[str, Any]] = {
     "bs": {
         "df": None, "knots": None, "degree": 3, "include_intercept": False,
-        "lower_bound": None, "upper_bound": None, "extrapolation": "raise",
+        "lower_bound": None, "upper_bound": None, "extrapolation": "extend",
     },
     **dict.fromkeys(("cc", "cr", "cs"), _CUBIC),
     "poly": {"degree": 1, "raw": False},

@@ -7,6 +7,7 @@ missing through comparisons and conditions.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ from formulaic.transforms import TRANSFORMS as FORMULAIC
 
 from gentle.batch import Floats
 from gentle.calls import DATES, ELEMENTWISE, TRANSFORMS, basis_fields, bind, canonical
-from gentle.errors import warn_of_rounding
+from gentle.errors import GentleWarning, warn_of_rounding
 from gentle.expressions import Binary, Call, Comparison, Constant, Name, Node, Number, String, Unary
 
 Array = npt.NDArray[Any]
@@ -188,9 +189,22 @@ class Evaluator:
             )
         else:
             state = dict(self._states[str(node)])
+            if options.get("extrapolation") == "extend":
+                _warn_beyond(node, data, state["lower_bound"], state["upper_bound"])
             values = apply_transform(function, data, _state=state, **options)
         fields = basis_fields(function, options, inner)
         return Basis(fields, values) if fields else values
+
+
+def _warn_beyond(node: Node, values: Floats, low: float, high: float) -> None:
+    """Warn of values beyond the boundary knots of a spline, which is continued there."""
+    if ((values < low) | (values > high)).any():
+        warnings.warn(
+            f"some values are beyond the boundary knots of {node}, {low:g} and {high:g}: its outermost "
+            "polynomials are continued there; extrapolation='clip', 'na' or 'raise' does otherwise",
+            GentleWarning,
+            stacklevel=2,
+        )
 
 
 def apply_transform(function: str, data: Floats, *, _state: State, **options: Any) -> Floats:

@@ -27,6 +27,7 @@ from gentle.calls import (
     bind,
     canonical,
     columns_of,
+    walk,
 )
 from gentle.errors import GentleError, near
 from gentle.expressions import (
@@ -80,6 +81,13 @@ class Parsed:
     def offset(self) -> str:
         """The expression in offset(), or several as a sum; empty without one."""
         return " + ".join(map(str, self.offsets))
+
+    @property
+    def categories(self) -> frozenset[str]:
+        """The columns that C() says are categories."""
+        calls = [inner for node in self.factors for inner in walk(node) if isinstance(inner, Call)]
+        first = [call.arguments[0] for call in calls if call.function == "C"]
+        return frozenset(node.name for node in first if isinstance(node, Name))
 
     @property
     def factors(self) -> tuple[Node, ...]:
