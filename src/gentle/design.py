@@ -28,6 +28,7 @@ from gentle.columns import (
 from gentle.doubled import two_sum
 from gentle.engines import Engine, Here
 from gentle.errors import GentleError, GentleWarning, listed, near
+from gentle.expressions import quote_name, show
 from gentle.filling import Filling
 from gentle.formula import Parsed, parse
 from gentle.levels import (
@@ -740,7 +741,7 @@ def _features(
     if not targets:
         raise GentleError(
             f"which column of {source.name} is the target? Name it with target (--target), or give "
-            f"a formula such as '{list(schema)[-1]} ~ .'"
+            f"a formula such as '{quote_name(list(schema)[-1])} ~ .'"
         )
     if features is None:
         apart = {*targets, *aside, *index_of(source)}
@@ -768,7 +769,7 @@ def _formula(source: Source, text: str, aside: Sequence[str]) -> Parsed:
     for name in (*parsed.target_columns, *parsed.offset_columns):
         refuse_other_than_numbers(source, name)
     if overlap := set(parsed.target_columns) & set(parsed.feature_columns):
-        raise GentleError(f"{listed(overlap)} stands on both sides of '~' in '{text}'")
+        raise GentleError(f"{listed(overlap)} stands on both sides of '~' in '{show(text)}'")
     return parsed
 
 
