@@ -184,3 +184,71 @@ def test_a_difference_keeps_its_intercept_whatever_was_taken_away():
         joined = joined + other - other
     assert np.isfinite(joined.values).all()
     assert (np.abs(joined.values - small.values) <= joined.certificate.distance).all()
+
+
+def related(rng):
+    """Rows with a third column that is a combination of the first two, in whole numbers, and which."""
+    n = 30
+    x = rng.integers(-1000, 1000, (n, 2)) + 10 ** rng.integers(1, 7, 2)
+    if rng.random() < 0.3:
+        x[:, 1] = x[:, 0] + rng.integers(0, 3, n)
+    slopes = rng.integers(1, 6, 2) * rng.choice([-1, 1], 2)
+    constant = int(rng.integers(-100, 100))
+    y = x @ [1.0, -2.0] + rng.normal(size=n)
+    return (
+        np.column_stack([x, x @ slopes + constant]).astype(float),
+        y,
+        [constant, *map(int, slopes)],
+    )
+
+
+def test_coefficients_of_dependent_columns_are_certified_above_the_truth(proofs):
+    """Those of the dependent column are folded into the kept ones, whose rounding is counted."""
+    for seed in range(5_000 if proofs else 60):
+        rng = np.random.default_rng(seed)
+        x, y, relation = related(rng)
+        share = rng.normal() * 10.0 ** rng.uniform(0, 8)
+        coef = rng.normal(size=4)
+        if rng.random() < 0.5:  # near to the exact solution
+            exact = gentle.fit((x[:, :2], y)).values
+            coef[:3] = exact - share * np.array(relation)
+        coef[3] = share
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RankWarning)
+            check = gentle.certify(coef, (x, y))
+        assert list(check.distances) == ["Intercept", "x1", "x2"]
+        truth = solved(x[:, :2], y, np.ones(len(y)), intercept=True)
+        for one, part, true, claim in zip(
+            coef, relation, truth, check.certificate.distance, strict=False
+        ):
+            folded = Fraction(float(one)) + Fraction(float(share)) * part
+            assert abs(folded - true) <= Fraction(float(claim)), seed
+
+
+def unlike(rng):
+    """Rows whose weights span 22 decades, and columns that may be nearly dependent."""
+    n, p = int(rng.integers(6, 25)), int(rng.integers(1, 5))
+    x = rng.normal(size=(n, p)) * 10.0 ** rng.uniform(-2, 2, p)
+    for column in range(1, p):
+        if rng.random() < 0.5:
+            x[:, column] = x[:, :column] @ rng.normal(size=column) + (
+                10.0 ** rng.uniform(-13, 0) * rng.normal(size=n)
+            )
+    y = x @ rng.normal(size=p) + 10.0 ** rng.uniform(-8, 1) * rng.normal(size=n)
+    return x, y, 10.0 ** rng.uniform(-11, 11, n), bool(rng.random() < 0.7)
+
+
+def test_weights_of_many_decades_are_certified_above_the_truth(proofs):
+    claims = 0
+    for seed in range(24_600 if proofs else 150):
+        x, y, weights, intercept = unlike(np.random.default_rng(seed))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RankWarning)
+            found = gentle.fit((x, y), weights=weights, intercept=intercept)
+        if not np.isfinite(found.values).all():
+            continue  # a column was dropped
+        truth = solved(x, y, weights, intercept)
+        if truth is not None:
+            claims += len(truth)
+            assert below(found, truth) <= 1, seed
+    assert claims > 200
