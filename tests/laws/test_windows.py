@@ -111,12 +111,12 @@ def test_joins_and_differences_are_certified_above_the_truth(proofs):
     claims, worst, at = 0, 0.0, -1
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RankWarning)
-        for seed in range(17_500 if proofs else 60):
+        for seed in range(17_500 if proofs else 40):
             some, excess = checked(seed)
             claims += some
             if excess > worst:
                 worst, at = excess, seed
-    assert claims > 300
+    assert claims > 150
     assert worst <= 1, f"seed {at}: {worst}"
 
 
@@ -139,7 +139,7 @@ def test_a_moving_window_keeps_its_digits(kind, proofs):
     joined = fits[0]
     for one in fits[1:]:
         joined = joined + one
-    steps = 1000 if proofs else 100
+    steps = 1000 if proofs else 60
     for step in range(steps):
         window.append(batch())
         fits.append(fit(*window[-1]))
@@ -204,7 +204,7 @@ def related(rng):
 
 def test_coefficients_of_dependent_columns_are_certified_above_the_truth(proofs):
     """Those of the dependent column are folded into the kept ones, whose rounding is counted."""
-    for seed in range(5_000 if proofs else 60):
+    for seed in range(5_000 if proofs else 40):
         rng = np.random.default_rng(seed)
         x, y, relation = related(rng)
         share = rng.normal() * 10.0 ** rng.uniform(0, 8)
@@ -240,7 +240,7 @@ def unlike(rng):
 
 def test_weights_of_many_decades_are_certified_above_the_truth(proofs):
     claims = 0
-    for seed in range(24_600 if proofs else 150):
+    for seed in range(24_600 if proofs else 100):
         x, y, weights, intercept = unlike(np.random.default_rng(seed))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RankWarning)
@@ -251,4 +251,4 @@ def test_weights_of_many_decades_are_certified_above_the_truth(proofs):
         if truth is not None:
             claims += len(truth)
             assert below(found, truth) <= 1, seed
-    assert claims > 200
+    assert claims > 150
