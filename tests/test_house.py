@@ -23,6 +23,7 @@ FLOORS = {
             "sources",
             "columns",
             "sieve",
+            "disguise",
             "levels",
             "filling",
             "plain",
@@ -43,6 +44,7 @@ FLOORS = {
     "solve": (
         *(
             "sketch",
+            "spectrum",
             "problem",
             "exact",
             "estimability",
@@ -58,7 +60,7 @@ FLOORS = {
         *("online", "coefficients", "answering", "descending", "fitting", "model_file"),
         *("continuing", "checking", "contesting"),
     ),
-    "show": ("story", "tables", "modules", "pictures", "report", "estimators", "cli"),
+    "show": ("story", "tables", "modules", "pictures", "report", "estimators", "cli", "__main__"),
 }
 BESIDE = ("textbook", "tour")  # the tutorial: it may use the house, and only the command knows it
 TEXTBOOK_MAY = ("gentle.errors", "gentle.solvers.limits")  # a formula stands once
@@ -71,8 +73,8 @@ ROOMS = {  # library -> the only rooms that may import it
     "jinja2": {"report"},
     "formulaic": {"formula", "restrictions", "learning", "wilkinson"},
     "polars": {
-        *("sources", "columns", "sieve", "levels", "filling", "plain", "wilkinson", "design"),
-        *("widening", "sinks", "tables"),
+        *("sources", "columns", "sieve", "disguise", "levels", "filling", "plain", "wilkinson"),
+        *("design", "widening", "sinks", "tables"),
     },
     "safetensors": {"model_file"},
 }
@@ -85,6 +87,7 @@ RESULTS = {
 }
 OPTIONAL = {
     "sqlalchemy": {"sources"},
+    "duckdb": {"sources"},
     "distributed": {"engines", "sources"},
     "dask": {"engines", "sources"},
     "ray": {"engines"},
