@@ -93,6 +93,19 @@ class Predictions:
     low: Floats
     high: Floats
 
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def __str__(self) -> str:
+        parts = (self.value, self.std_error, self.low, self.high)
+        wide = self.value.ndim == 2
+        heads = (
+            [f"{name} {j + 1}" for name in COLUMNS for j in range(self.value.shape[1])]
+            if wide
+            else COLUMNS
+        )
+        return str(as_columns(heads, np.column_stack(parts)))
+
 
 @dataclass(frozen=True)
 class Written:

@@ -25,6 +25,7 @@ from gentle.estimability import RowSpace, Unestimable
 from gentle.exact import Exact, Placing
 from gentle.given import rows_again
 from gentle.inference import Contrast, Wald
+from gentle.layout import public_names
 from gentle.levels import Unseen
 from gentle.meat import Sandwich
 from gentle.predicting import Asked, Kind, Written, predict, predict_to, refuse_level
@@ -63,6 +64,30 @@ class Descent:
     exact_seconds: float = 0.0  # that the exact answer beside it took
 
 
+INTERNAL = frozenset(  # attributes that other modules use
+    [
+        "answer",
+        "choices",
+        "coarse",
+        "default_unestimable",
+        "descent_values",
+        "exact_values",
+        "explained",
+        "heteroskedastic",
+        "placing",
+        "predict_rows",
+        "predict_x",
+        "question",
+        "row_space",
+        "sandwich",
+        "single",
+        "sums",
+        "tally",
+        "way",
+    ]
+)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Fit:
     """A fitted linear model. Vectors are in the order of `names`, the constant first.
@@ -99,6 +124,12 @@ class Fit:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self.__post_init__()  # arrays come writable out of a pickle
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def __dir__(self) -> list[str]:
+        return public_names(self, INTERNAL)
 
     def __repr__(self) -> str:
         rows = f"{self.n_rows:,.0f} rows"
@@ -877,6 +908,12 @@ class Fits(Mapping[str, Fit]):
 
     def __len__(self) -> int:
         return len(self.fits)
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def __dir__(self) -> list[str]:
+        return public_names(self, INTERNAL | {"fits"})
 
     def __repr__(self) -> str:
         return (

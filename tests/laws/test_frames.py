@@ -306,3 +306,25 @@ def test_a_dataset_reads_only_the_columns_that_are_needed():
     close(gentle.fit(data, "y ~ x + z", errors="HC1").coef)
     close(gentle.fit(data, "y ~ x + z", solver="sgd").exact)
     assert gentle.fit(data, "y ~ x + z", test=0.25).held_out is not None
+
+
+def results():
+    many = RNG.normal(size=(2_000, 2))
+    y = many.sum(axis=1) + RNG.normal(size=2_000)
+    yield gentle.fit((X, Y))
+    yield gentle.fit((X, np.column_stack([Y, -Y])))
+    yield gentle.fit((many, y), passes=1, errors="random-scaling")
+    yield gentle.contest((X, Y), solvers=["gd"])
+
+
+def test_printing_a_result_prints_its_summary_and_completion_shows_what_users_need():
+    for result in results():
+        assert str(result) == result.summary()
+        names = dir(result)
+        assert "summary" in names
+        assert not {"placing", "sums", "tally", "question", "predict_x", "choices"} & set(names)
+        assert all(hasattr(type(result), name) or hasattr(result, name) for name in names)
+    predictions = gentle.fit((X, Y)).predict(X, interval=0.9)
+    assert len(predictions) == N
+    assert "prediction" in str(predictions)
+    assert {"fit", "load", "certify", "LinearRegression"} <= set(dir(gentle))
