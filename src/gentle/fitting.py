@@ -185,6 +185,14 @@ def fit(
         GentleError (a ValueError): with one sentence that says what is needed, what was found and
             where, and the way out.
     """
+    if errors is not None and not isinstance(errors, str):
+        raise GentleError(f"errors must be a string such as 'HC1', not {type(errors).__name__}")
+    if not isinstance(passes, int | None):
+        raise GentleError(
+            f"passes must be 1, not {type(passes).__name__}: max_passes bounds a descent"
+        )
+    if not (watch is None or callable(watch)):
+        raise GentleError(f"watch must be a function of a step, not {type(watch).__name__}")
     errors = canonical_errors(errors)
     if passes is not None or errors == RANDOM_SCALING:
         return _met_once(locals())

@@ -127,6 +127,10 @@ def load(path: str | os.PathLike[str]) -> Model:
 
     Raises GentleError for a file that is not there, is none of these, or was changed since.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise GentleError(
+            f"load needs the path of a file that fit.save wrote, not {type(path).__name__}"
+        )
     path = Path(path)
     if not path.is_file():
         what = (

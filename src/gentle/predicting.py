@@ -20,6 +20,7 @@ from gentle.errors import (
     CovarianceWarning,
     GentleError,
     GentleWarning,
+    is_choice,
     is_number,
     listed,
     near,
@@ -190,7 +191,7 @@ class Asked:
         return self.level is not None and self.kind == "new"
 
     def __post_init__(self) -> None:
-        if self.unestimable not in (None, *get_args(Unestimable)):
+        if not is_choice(self.unestimable, (None, *get_args(Unestimable))):
             raise GentleError(
                 f"unestimable must be {listed(get_args(Unestimable), 'or')}, and is {self.unestimable!r}"
             )
@@ -198,7 +199,7 @@ class Asked:
             raise GentleError(
                 "weights say how noisy new rows are: they need interval= and kind='new'"
             )
-        if self.kind not in get_args(Kind):
+        if not is_choice(self.kind, get_args(Kind)):
             raise GentleError(f"kind must be {listed(get_args(Kind), 'or')}, and is {self.kind!r}")
         check_unseen(self.unseen)
 
