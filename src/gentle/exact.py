@@ -129,7 +129,8 @@ class Exact:
         terms = np.hypot(self.problem.coordinates.centre, self.problem.coordinates.scale)
         slopes = np.abs(self.coef[int(self.fitted.intercept) :])
         sizes = self.target_size + np.sqrt(self.total) * (terms @ slopes)
-        return self.noise_free | self._lost | np.asarray(np.sqrt(self.rss) <= 2 * EPSILON * sizes)
+        rounded = np.sqrt(self.rss) <= 2 * EPSILON * sizes
+        return np.asarray(self.noise_free | self._lost | rounded)
 
     @property
     def _lost(self) -> Truths:
