@@ -293,3 +293,21 @@ def test_ctrl_c_ends_the_command_in_a_sentence_at_any_time(tmp_path, environment
         endings.add(process.returncode)
         assert not [path for path in tmp_path.rglob("*") if ".part" in path.name]
     assert 130 in endings
+
+
+# --- README ----------------------------------------------------------------------------------------
+
+
+def test_the_commands_of_the_readme_run_on_files_that_are_there(command, folder):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^(?:    |<!-- \$ )(gentle .*?)(?: -->)?$", text, re.MULTILINE)
+    assert len(lines) >= 9
+    for line in lines:
+        line, _, to = line.partition(" > ")
+        code, out, error = command(line)
+        assert code == 0, (line, error)
+        assert error == ""
+        if to:
+            (folder / to).write_bytes(out)
+    for name in ("model.gentle", "predictions.parquet", "pictures/compare.png"):
+        assert (folder / name).stat().st_size > 0
