@@ -86,6 +86,7 @@ RESULTS = {
 }
 OPTIONAL = {
     "sqlalchemy": {"sources"},
+    "duckdb": {"sources"},
     "distributed": {"engines", "sources"},
     "dask": {"engines", "sources"},
     "ray": {"engines"},

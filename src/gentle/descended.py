@@ -72,6 +72,11 @@ class Descended:
         return self.design.targets[0]
 
     @property
+    def references(self) -> Mapping[str, str]:
+        """Column of text -> its reference level: the first that a row of the fit has."""
+        return self.design.references
+
+    @property
     def coef(self) -> Mapping[str, float]:
         """Name -> coefficient, the constant first, in the units of the data."""
         return MappingProxyType(dict(zip(self.names, map(float, self.values), strict=True)))

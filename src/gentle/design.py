@@ -269,11 +269,32 @@ class Design:
         offset = () if self.offset is None else (self.offset,)
         return tuple(dict.fromkeys((*self.columns, *offset)))
 
+    @property
+    def dtypes(self) -> Mapping[str, pl.DataType]:
+        """The types in which a file that states none, such as a CSV, is to be read for this design."""
+        return dict.fromkeys(self.levels, pl.String())
+
+    @property
+    def references(self) -> Mapping[str, str]:
+        """Column of text -> its reference level, whose rows have zeros, where it has one."""
+        if isinstance(self.encoder, Plain):
+            return {column: levels[0] for column, levels in self.levels.items() if levels}
+        there: dict[str, set[str]] = {}
+        for name in self.names:
+            expression, _, level = name.removesuffix("]").partition("[T.")
+            there.setdefault(expression, set()).add(level)
+        return {
+            column: lacking.pop()
+            for column, levels in self.levels.items()
+            for form in (column, f"C({column})")
+            if form in there and len(lacking := set(levels) - there[form]) == 1
+        }
+
     def opened(self, data: Any, offset: Any = None) -> Source:
         """A source for rows that are to be predicted, with the columns that this needs."""
         if offset is not None and self.offset is None:
             raise GentleError("an offset was given to predict, and the fit has none: leave it out")
-        source = open_source(data, self.columns)
+        source = open_source(data, self.columns, self.dtypes)
         if offset is not None:
             source = with_columns(source, {self.offset or "(offset)": offset})
         refuse_lacking(source, self.explaining, self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from dataclasses import dataclass
 
@@ -33,7 +34,8 @@ BLANKS = (  # strings that stand for a missing value in files of other programs
     ),
     *("none", "None", "NONE", "missing", "Missing", "nil", "-nan", "(null)"),
 )
-MARKS = r"[\s\u00a0$\u20ac\u00a3\u00a5\u20b9%,']"  # currencies, percent signs, thousands separators
+SYMBOLS = "$\u20ac\u00a3\u00a5\u20b9%"  # currencies and percent signs
+MARKS = rf"[\s\u00a0{SYMBOLS},']"  # these and separators of thousands
 CODE = r"^0[0-9]+$"  # digits whose leading zeros count
 PARENTHESES = r"^\((.+)\)$"  # accountants' minus
 EUROPEAN = r"^[-+]?[0-9]{1,3}(\.[0-9]{3})+(,[0-9]+)?$"
@@ -52,7 +54,6 @@ class Census:
     n_codes: int = 0  # integers that begin with a zero, such as ZIP codes
     marked: str = ""  # an example of each
     blank: str = ""
-    code: str = ""
     word: str | None = None  # the first that is no number, and its row
     row: int = 0
 
@@ -73,7 +74,6 @@ class Census:
             self.n_codes + n.get("code", 0),
             self.marked or _example(kinds, "marked"),
             self.blank or _example(kinds, "blank"),
-            self.code or _example(kinds, "code"),
             word,
             row,
         )
@@ -89,7 +89,6 @@ class Census:
             self.n_codes + other.n_codes,
             self.marked or other.marked,
             self.blank or other.blank,
-            self.code or other.code,
             first.word,
             first.row,
         )
@@ -102,23 +101,26 @@ class Census:
         column = f"column '{name}' of {where}"
         there = self.n_texts - self.n_blank
         again = n_levels <= FEW_LEVELS and 2 * n_levels <= self.n_texts
-        if self.word is not None and self.n_numbers > MOSTLY * there and not self.n_codes:
-            if not again:
-                raise GentleError(
-                    f"{column} should be numbers, as {self.n_numbers:,} of its {self.n_texts:,} values "
-                    f"are, but holds '{self.word}' in row {self.row + 1:,}: correct it, or name it with "
-                    f"{_option('null_values', [self.word])} where it stands for a missing value; C({name}) "
-                    "in a formula makes categories"
-                )
-            if self.n_blank and not self.n_marked and self.n_numbers == there:
-                _warn(
-                    f"{column} is text with {n_levels:,} categories, as '{self.blank}' stands among its "
-                    f"numbers: {_option('null_values', [self.blank])} reads it as a missing value"
-                )
-        elif self.n_numbers + self.n_marked > MOSTLY * there and self.n_marked:
+        mostly = self.word is not None and self.n_numbers > MOSTLY * there and not self.n_codes
+        if mostly and not again:
+            options = {} if self.word in BLANKS else _options(str(self.word))
+            way = _reader(**(options or {"null_values": [self.word]}))
+            raise GentleError(
+                f"{column} should be numbers, as {self.n_numbers:,} of its {self.n_texts:,} values are, "
+                f"but holds '{self.word}' in row {self.row + 1:,}: correct it, or read it with {way} "
+                f"{'' if options else 'where it stands for a missing value'}".rstrip()
+                + f"; C({name}) in a formula makes categories"
+            )
+        if self.n_marked and self.n_numbers + self.n_marked > MOSTLY * there:
             _warn(
                 f"{column} is text that reads as numbers with marks, such as '{self.marked}', and becomes "
-                f"{n_levels:,} categories: {_way_out(self.marked)} makes numbers of it"
+                f"{n_levels:,} categories: give numbers, as {_reader(**_options(self.marked))} reads from "
+                "a CSV"
+            )
+        elif mostly and self.n_blank and self.n_numbers == there:
+            _warn(
+                f"{column} is text with {n_levels:,} categories, as '{self.blank}' stands among its "
+                f"numbers: {_reader(null_values=[self.blank])} reads it as a missing value"
             )
         elif n_levels > NEARLY_ALL * self.n_texts and self.n_texts >= LEAST_ROWS:
             _warn(
@@ -131,17 +133,28 @@ def _warn(sentence: str) -> None:
     warnings.warn(sentence, GentleWarning, stacklevel=2)
 
 
-def _option(name: str, value: object) -> str:
-    return f"gentle.read_csv(..., {name}={value!r})"
+def _reader(**options: object) -> str:
+    return (
+        f"gentle.read_csv(..., {', '.join(f'{name}={value!r}' for name, value in options.items())})"
+    )
 
 
-def _way_out(text: str) -> str:
-    """The option that reads a number with marks."""
-    if any(mark in text for mark in "$\u20ac\u00a3\u00a5\u20b9%("):
-        return "a column without the marks"
-    if pl.Series([text]).str.contains(EUROPEAN).item():
-        return _option("thousands", ".")
-    return _option("thousands", ",") if "," in text else "a column without the marks"
+def _options(text: str) -> dict[str, object]:
+    """The options with which a CSV is read where a number with marks is a number."""
+    options: dict[str, object] = {}
+    if symbols := "".join(mark for mark in SYMBOLS if mark in text):
+        options["symbols"] = symbols
+    if "(" in text:
+        options["parentheses"] = True
+    digits = re.sub(r"[^0-9.,'\s]", "", text).strip()
+    if re.fullmatch(r"[0-9]{1,3}(\.[0-9]{3})+(,[0-9]*)?", digits):
+        return options | {"thousands": ".", "decimal": ","}
+    if re.fullmatch(r"[0-9]{1,3}(,[0-9]{3})+(\.[0-9]*)?", digits):
+        return options | {"thousands": ","}
+    if "," in digits:
+        return options | {"decimal": ","}
+    groups = [mark for mark in "' " if mark in digits.replace("\u00a0", " ")]
+    return options | ({"thousands": groups[0]} if groups else {})
 
 
 def _kinds(counts: pl.DataFrame) -> pl.DataFrame:

@@ -19,13 +19,21 @@ from gentle.choices import DESCENTS, Choices, canonical_errors
 from gentle.coefficients import starts
 from gentle.descended import Descended
 from gentle.descending import approaches, confirm, descend, descend_rows, is_wide, of_target
-from gentle.design import Design, Held, Rows, learn_design
+from gentle.design import UNSEEN, Design, Held, Rows, learn_design
 from gentle.driver import Watch
 from gentle.engines import Torchrun, open_engine, unwatched
-from gentle.errors import CovarianceWarning, GentleError, PrecisionWarning, check_seed, listed
+from gentle.errors import (
+    CovarianceWarning,
+    GentleError,
+    GentleWarning,
+    PrecisionWarning,
+    check_seed,
+    listed,
+)
 from gentle.estimability import EstimableScore
 from gentle.exact import Exact, Placing
 from gentle.given import Column, open_rows
+from gentle.levels import Unseen, check_unseen
 from gentle.meat import Sandwich, sandwich
 from gentle.online import RANDOM_SCALING, OnePass, one_pass
 from gentle.passes import Divisible, fold
@@ -79,6 +87,7 @@ def fit(
     start: Any = None,
     test: float | None = None,
     shuffle: bool = False,
+    unseen: Unseen = "error",
     watch: Watch | None = None,
     passes: int | None = None,
     engine: Any = "here",
@@ -154,6 +163,8 @@ def fit(
             are in float64 anyway, and the exact answer is made here.
         test: the share of the rows to hold out and score: the last ones, or with shuffle random ones.
         shuffle: whether the held-out rows are drawn at random.
+        unseen: what becomes of a held-out row with a level that no train row has: "error" refuses it,
+            "reference" scores it as the reference level, "missing" leaves it out of the score.
         watch: called with each step of the descent.
         passes: 1, with errors="random-scaling", for one stochastic pass in the order of the rows, which
             are met once and not kept: `data` may then also be an iterator of pairs or of frames. The
@@ -221,7 +232,8 @@ def fit(
         cluster=cluster,
     )
     if formula is None and target is None:
-        target = pair_targets(data, source)
+        target = pair_targets(data, source, names)
+    check_unseen(unseen)
     if test is not None:
         check_seed(seed)
         source, tested = hold_out(source, test, shuffle=shuffle, seed=seed)
@@ -249,7 +261,8 @@ def fit(
         refuse_constant_target(one, source)
     if tested is not None:
         with placed(tested, engine, parts) as place:
-            rows = Rows(tested, design).at(place)
+            rows = replace(Rows(tested, design).at(place), unseen=unseen)
+            warn_of_unseen(rows)
             found = [_scored(one, at, rows) for at, one in enumerate(found)]
     return found[0] if len(found) == 1 else Fits(tuple(found))  # type: ignore[arg-type]  # several are fits
 
@@ -440,6 +453,25 @@ def refuse_constant_target(found: Fit | Descended, source: Source) -> None:
         raise GentleError(
             f"the target '{found.target}' of {source.name} has the same value in every row: "
             "there is nothing for columns to explain"
+        )
+
+
+def warn_of_unseen(rows: Rows) -> None:
+    """Warn of held-out rows with a level that no train row has, where these are taken all the same."""
+    if rows.unseen == "error":
+        return
+    tally = fold(Tally(), rows)
+    if n := tally.filled.get(UNSEEN, 0):
+        done = (
+            "scored as if it were the reference level"
+            if rows.unseen == "reference"
+            else "and so left out of the score"
+        )
+        warnings.warn(
+            f"of the {tally.n_read:,} held-out rows of {rows.source.name}, {n:,} "
+            f"{'has' if n == 1 else 'have'} a level that no train row has, {done}",
+            GentleWarning,
+            stacklevel=3,
         )
 
 

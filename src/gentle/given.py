@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gentle.design import Design, Rows
@@ -22,9 +22,10 @@ def open_rows(
     frequencies: Column | None = None,
     offset: Column | None = None,
     cluster: Column | Sequence[Column] | None = None,
+    dtypes: Mapping[str, Any] | None = None,
 ) -> tuple[Source, dict[str, Any]]:
     """A source with what was given beside it, and the names its parts go by there."""
-    source = open_source(data, names)
+    source = open_source(data, names, dtypes)
     parts: dict[str, Any] = {}
     given = {"weights": weights, "frequencies": frequencies, "offset": offset}
     for part, column in given.items():
@@ -81,7 +82,7 @@ def rows_again(design: Design, data: Any, **beside: Any) -> Rows:
     """
     if foreign := [name for name in beside if name not in BESIDE]:
         raise GentleError(f"rows have no {listed(foreign)} beside them: {near(foreign[0], BESIDE)}")
-    source, _ = open_rows(data, names=design.names, **beside)
+    source, _ = open_rows(data, names=design.names, dtypes=design.dtypes, **beside)
     schema = source.schema()
     for name in design.needed:
         if name not in schema:

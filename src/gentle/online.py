@@ -93,6 +93,11 @@ class OnePass:
         return self.steps >= self.least_steps
 
     @property
+    def references(self) -> Mapping[str, str]:
+        """Column of text -> its reference level: the first that a row of the fit has."""
+        return self.design.references
+
+    @property
     def coef(self) -> Mapping[str, float]:
         """Name -> coefficient, the constant first, in the units of the data."""
         return MappingProxyType(dict(zip(self.names, map(float, self.values), strict=True)))

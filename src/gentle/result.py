@@ -110,6 +110,11 @@ class Fit:
     # Coefficients and how sure they are
 
     @property
+    def references(self) -> Mapping[str, str]:
+        """Column of text -> its reference level: the first that a row of the fit has."""
+        return self.design.references
+
+    @property
     def coef(self) -> Mapping[str, float]:
         """Name -> coefficient, the constant first, in the units of the data."""
         return self._named(self.values)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from gentle.cli.predict import WhenUnseen
 from gentle.cli.progress import Line
 from gentle.cli.starting import INTERRUPTED, loading
 from gentle.cli.terminal import (
@@ -133,6 +134,13 @@ def fit(
     tol: Annotated[
         float, typer.Option(help="How near the descent must come, in standard errors.")
     ] = 1e-3,
+    unseen: Annotated[
+        WhenUnseen,
+        typer.Option(
+            help="A held-out row with a level that no train row has: refuse it, score it as the reference "
+            "level, or leave it out of the score."
+        ),
+    ] = WhenUnseen.error,
     seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.", min=0)] = 0,
     save: Annotated[
         Path | None,
@@ -206,6 +214,7 @@ def fit(
             file,
             formula,
             target=target,
+            unseen=unseen.value,
             solver="exact" if exact else solver,
             learning_rate=learning_rate,
             momentum=momentum,

@@ -26,7 +26,7 @@ from gentle.sources.ipc import Ipc
 from gentle.sources.ndjson import Ndjson
 from gentle.sources.parquet import Parquet
 from gentle.sources.plan import BROKEN, UNREADABLE, Plan, Types, counted
-from gentle.sources.source import Schema, described, joinable
+from gentle.sources.source import Schema, check_place, described, joinable
 from gentle.sources.text import GZIP, PIECE, ZSTANDARD, scratch_file
 
 FORMATS: dict[str, Format] = {
@@ -335,14 +335,6 @@ def scanned(
     stamps = {each: _stamp(each) for each in paths}
     kind = kind or FORMATS[_ending(paths[0])]
     return Plan(Files(kind, tuple(map(str, paths)), stamps=stamps, lent=lent), name=name)
-
-
-def check_place(uri: str) -> None:
-    """Raises GentleError for a URI that is none."""
-    try:
-        urlsplit(uri)
-    except ValueError as error:
-        raise GentleError(f"{uri.rpartition('@')[2]} is no place to read from: {error}") from None
 
 
 def _read(kind: Format, paths: Sequence[Path]) -> pl.DataFrame:

@@ -21,11 +21,11 @@ from gentle.errors import GentleError, first_line, is_number, listed
 from gentle.sources.arrays import Arrays, Numbers
 from gentle.sources.batches import Again, Batches, Once
 from gentle.sources.dask import Partitions, is_partitioned, partitions
-from gentle.sources.files import CsvFiles, check_place, read_file, read_stream
+from gentle.sources.files import CsvFiles, read_file, read_stream
 from gentle.sources.frames import Frame
 from gentle.sources.plan import Given, Plan, Types
 from gentle.sources.source import Source
-from gentle.sources.sql import Query, is_database, query
+from gentle.sources.sql import Query, is_connection, is_database, query
 
 SOURCES = (Arrays, Batches, Frame, Partitions, Plan, Query)
 REFUSED = (
@@ -49,18 +49,23 @@ def open_source(
     """
     if isinstance(data, str | os.PathLike):
         path = os.fspath(data)
+        if is_database(path):
+            return query(path)
         if "~" in path[1:] and not os.path.exists(os.path.expanduser(path)):
             raise GentleError(
                 f"'{path}' is a formula, and the rows come first: gentle.fit(frame, '{path}')"
             )
-        check_place(path)
-        return query(path) if is_database(path) else read_file(path, dtypes)
+        return read_file(path, dtypes)
     if isinstance(data, CsvFiles):
         return data.opened(dtypes)
     if isinstance(data, list) and data and all(isinstance(it, str | os.PathLike) for it in data):
         return read_file([os.fspath(each) for each in data], dtypes)
     if isinstance(data, io.IOBase) or (hasattr(data, "read") and hasattr(data, "readline")):
         return read_stream(data, dtypes)
+    if is_connection(data):
+        return query(data)
+    if isinstance(data, tuple) and len(data) == 2 and is_connection(data[0]):
+        return query(*data)
     if isinstance(data, SOURCES):
         return data
     if isinstance(data, pl.LazyFrame):
@@ -128,10 +133,12 @@ def _of_columns(data: Mapping[str, Any]) -> pl.DataFrame:
     return pl.DataFrame(_series(columns))
 
 
-def pair_targets(data: Any, source: Source | None = None) -> tuple[str, ...]:
-    """The names of y where the data are a pair (X, y), or batches of such."""
+def pair_targets(
+    data: Any, source: Source | None = None, names: Sequence[str] | None = None
+) -> tuple[str, ...]:
+    """The names of y where the data are a pair (X, y), or batches of such; `names` are those of X."""
     if isinstance(data, tuple) and len(data) == 2:
-        return tuple(_targets(data[1]))
+        return tuple(_targets(data[1], _column_names(data[0], names)))
     first = source.first if isinstance(source, Batches) else None
     return tuple(first.other) if isinstance(first, Arrays) else ()
 
@@ -161,8 +168,11 @@ def with_columns(source: Source, columns: dict[str, Any], *, labels: bool = Fals
 
 
 def _pair(x: Any, y: Any, names: Sequence[str] | None) -> Source:
-    """X and y: a target is called by its own name where it has one, else 'y', or 'y1', 'y2', ..."""
-    targets = _targets(y)
+    """X and y: a target is called by its own name where it has one.
+
+    Else it is 'y', or 'y1', 'y2', ...; in parentheses where X has a column of that name.
+    """
+    targets = _targets(y, _column_names(x, names))
     if _is_frame(x):
         frame = _frame(x)
         for target in targets:
@@ -176,15 +186,27 @@ def _pair(x: Any, y: Any, names: Sequence[str] | None) -> Source:
     return Arrays(x, _names(x, names), targets)
 
 
-def _targets(y: Any) -> dict[str, Numbers]:
-    """Name -> column (n,) of one target or several."""
+def _column_names(x: Any, names: Sequence[str] | None) -> Sequence[str]:
+    """The names of X, where it has any."""
+    if not _is_frame(x):
+        return names or ()
+    if isinstance(x, pl.DataFrame):
+        return x.columns
+    return list(map(str, _pandas_names(x))) or _frame(x).columns
+
+
+def _targets(y: Any, taken: Sequence[str]) -> dict[str, Numbers]:
+    """Name -> column (n,) of one target or several, beside columns whose names are taken."""
     if _is_frame(y) and not hasattr(y, "name"):
         frame = _frame(y)
         return {name: frame[name].to_numpy() for name in frame.columns}
-    columns = _with_nan(_array(y))
+    columns, taken_names = _with_nan(_array(y)), set(taken)
     if columns.ndim == 2 and columns.shape[1] > 1:
-        return {f"y{j + 1}": column for j, column in enumerate(columns.T)}
-    name = str(getattr(y, "name", None) or "y")
+        own = [f"y{j + 1}" for j in range(columns.shape[1])]
+        if not taken_names.isdisjoint(own):
+            own = [f"({name})" for name in own]
+        return dict(zip(own, columns.T, strict=True))
+    name = str(getattr(y, "name", None) or ("(y)" if "y" in taken_names else "y"))
     return {name: columns[:, 0] if columns.ndim == 2 and columns.shape[1] == 1 else columns}
 
 

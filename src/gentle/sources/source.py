@@ -7,12 +7,14 @@ from dataclasses import replace
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
+from urllib.parse import urlsplit
 
 import numpy as np
 import polars as pl
 from scipy.sparse import csr_array
 
 from gentle.batch import Floats, Integers, Labels
+from gentle.errors import GentleError
 
 Schema = Mapping[str, pl.DataType]  # column name -> type, in the order of the source
 
@@ -125,3 +127,11 @@ def reads_as_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def check_place(uri: str) -> None:
+    """Raises GentleError for a URI that is none."""
+    try:
+        urlsplit(uri)
+    except ValueError as error:
+        raise GentleError(f"{uri.rpartition('@')[2]} is no place to read from: {error}") from None
