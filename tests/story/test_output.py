@@ -249,6 +249,28 @@ def test_a_coefficient_is_printed_once_unless_the_answers_differ(command):
     assert re.search(r"descent +exact", out)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "gentle fit {}.csv --target y",
+        "gentle predict {} examples/norris.csv",
+        "gentle certify examples/norris.csv 'y ~ x' --coef {}.json",
+        "gentle compare examples/norris.csv 'y ~ x' --solvers cg --out {}",
+    ],
+)
+def test_a_name_that_no_file_has_for_its_length_is_refused(command, line):
+    code, out, error = command(line.format("n" * 300))
+    assert (code, out) == (2, b"")
+    assert error.count("\n") == 1
+
+
+def test_words_of_the_shell_that_hold_escapes_come_back_printable(command):
+    for words in ("--\x1b[31m", "'--test=\x1b]0;t\x07'", "--target=\x9bm", "--engine=\u202eno"):
+        code, out, error = command(f"gentle fit examples/norris.csv {words}")
+        assert (code, out) == (2, b"")
+        assert error.replace("\n", "").isprintable()
+
+
 # --- Ctrl-C ----------------------------------------------------------------------------------------
 
 
