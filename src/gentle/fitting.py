@@ -226,13 +226,14 @@ def fit(
     source, beside = open_rows(
         data,
         names=names,
+        named=formula is not None,
         weights=weights,
         frequencies=frequencies,
         offset=offset,
         cluster=cluster,
     )
     if formula is None and target is None:
-        target = pair_targets(data, source, names)
+        target = pair_targets(source)
     check_unseen(unseen)
     if test is not None:
         check_seed(seed)

@@ -72,6 +72,7 @@ SHAPES = {
     "sums.unit": "z",
     "sums.first": "z",
     "sums.second": "zz",
+    "sums.rounded": "r",
     "sums.coordinates.centre": "p",
     "sums.coordinates.scale": "p",
     "sums.coordinates.target_centre": "k",
