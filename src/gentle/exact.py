@@ -178,6 +178,33 @@ class Exact:
             every[:first] += share * relation.constant
         return np.concatenate([every[:first], every[first + self.fitted.columns]])
 
+    def folding_error(self, coef: Floats) -> Floats:
+        """A bound (q,) on how far `folded` is from the same by exact arithmetic.
+
+        The slopes of a relation are a least-squares solution on the kept columns, and as uncertain as
+        one; their products with the coefficients are rounded as well.
+        """
+        first, coordinates = int(self.fitted.intercept), self.problem.coordinates
+        error = np.zeros(len(self.coef))
+        for relation in self.problem.dependent:
+            share = abs(coef[first + relation.column])
+            if not share:
+                continue
+            slopes = np.zeros(len(coordinates.scale))
+            slopes[np.searchsorted(self.fitted.columns, relation.on)] = relation.slopes
+            level = relation.constant + coordinates.centre @ slopes
+            theta = np.append(np.full(first, level), slopes * coordinates.scale)[:, None]
+            rhs = self.problem.factor @ theta
+            rest = np.array([(relation.nearness * np.linalg.norm(rhs)) ** 2])
+            lost = replace(self.problem, rhs=rhs, rest=rest).rounding[:, 0]
+            sizes = np.append(np.full(first, abs(relation.constant)), np.abs(slopes))
+            sizes[:first] += np.abs(coordinates.centre) @ np.abs(slopes)
+            error += share * (np.abs(coordinates.jacobian()) @ lost + 8 * EPSILON * sizes)
+        if error.any():
+            kept = np.concatenate([coef[:first], coef[first + self.fitted.columns]])
+            error += len(self.problem.dependent) * EPSILON * np.abs(kept)
+        return error
+
     def gap(self, apart: Floats) -> float:
         """F(b + apart) - F(b) at the minimiser b, apart (q,) in the user's units."""
         centred = apart.copy()

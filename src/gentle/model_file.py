@@ -73,6 +73,7 @@ SHAPES = {
     "sums.unit": "z",
     "sums.first": "z",
     "sums.second": "zz",
+    "sums.rounded": "r",
     "sums.coordinates.centre": "p",
     "sums.coordinates.scale": "p",
     "sums.coordinates.target_centre": "k",
@@ -130,10 +131,9 @@ def load(path: str | os.PathLike[str]) -> Model:
     Raises GentleError for a file that is not there, is none of these, or was changed since.
     """
     path = Path(path)
-    if not path.is_file():
-        what = (
-            "is a directory" if path.is_dir() else "is no file" if path.exists() else "is not there"
-        )
+    if not os.path.isfile(path):  # also for a name that is too long to exist
+        there = "is no file" if os.path.exists(path) else "is not there"
+        what = "is a directory" if os.path.isdir(path) else there
         raise GentleError(f"the model {path} {what}: give the path of a file that fit.save wrote")
     try:
         return _loaded(path)
