@@ -235,7 +235,7 @@ def certify(exact: Exact, coef: Floats, error: Floats | None = None) -> Certific
 
 def _yardstick(exact: Exact) -> tuple[Floats, Unit]:
     if exact.df_resid > 0 and not exact.noise_free[0]:
-        se = np.sqrt(exact.sigma2[0]) * exact.lengths
+        se = np.sqrt(exact.rss[0] / exact.df_resid) * exact.lengths
         return se, "scale" if exact.l2 else "standard errors"
     # A coefficient that is zero has no size of its own: it is held against the spread of the
     # target over the spread of its column.

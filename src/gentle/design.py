@@ -21,7 +21,7 @@ from gentle.batch import INTERCEPT, Batch, Floats, Integers, Labels, rows_per_ba
 from gentle.columns import SPACING, is_text, refuse_other_than_numbers, refuse_types
 from gentle.doubled import two_sum
 from gentle.engines import Engine, Here
-from gentle.errors import GentleError, GentleWarning, listed, near
+from gentle.errors import GentleError, GentleWarning, is_choice, listed, near
 from gentle.filling import Filling
 from gentle.formula import Parsed, parse
 from gentle.levels import (
@@ -629,7 +629,9 @@ def learn_design(
 
     Raises GentleError for a name that does not exist and for a column that is no number and no text.
     """
-    if missing not in get_args(Missing):
+    if not isinstance(intercept, bool | np.bool_):
+        raise GentleError(f"intercept must be True or False, not {type(intercept).__name__}")
+    if not is_choice(missing, get_args(Missing)):
         raise GentleError(f"missing must be {listed(get_args(Missing), 'or')}, and is {missing!r}")
     schema = source.schema()
     numbers = {"weights": weights, "frequencies": frequencies, "offset": offset}
@@ -732,7 +734,7 @@ def _features(
     if not targets:
         raise GentleError(
             f"which column of {source.name} is the target? Name it with target (--target), or give "
-            f"a formula such as '{list(schema)[-1]} ~ .'"
+            f"a formula such as '{next(reversed(list(schema)), 'y')} ~ .'"
         )
     if features is None:
         apart = {*targets, *aside, *index_of(source)}
