@@ -27,7 +27,7 @@ from gentle.columns import (
 )
 from gentle.doubled import two_sum
 from gentle.engines import Engine, Here
-from gentle.errors import GentleError, GentleWarning, listed, near
+from gentle.errors import GentleError, GentleWarning, is_choice, listed, near
 from gentle.expressions import quote_name, show
 from gentle.filling import Filling
 from gentle.formula import Parsed, parse
@@ -638,7 +638,9 @@ def learn_design(
 
     Raises GentleError for a name that does not exist and for a column that is no number and no text.
     """
-    if missing not in get_args(Missing):
+    if not isinstance(intercept, bool | np.bool_):
+        raise GentleError(f"intercept must be True or False, not {type(intercept).__name__}")
+    if not is_choice(missing, get_args(Missing)):
         raise GentleError(f"missing must be {listed(get_args(Missing), 'or')}, and is {missing!r}")
     schema = source.schema()
     numbers = {"weights": weights, "frequencies": frequencies, "offset": offset}
@@ -741,7 +743,7 @@ def _features(
     if not targets:
         raise GentleError(
             f"which column of {source.name} is the target? Name it with target (--target), or give "
-            f"a formula such as '{quote_name(list(schema)[-1])} ~ .'"
+            f"a formula such as '{quote_name(next(reversed(list(schema)), 'y'))} ~ .'"
         )
     if features is None:
         apart = {*targets, *aside, *index_of(source)}

@@ -20,6 +20,7 @@ from gentle.errors import (
     CovarianceWarning,
     GentleError,
     GentleWarning,
+    is_choice,
     is_number,
     listed,
     near,
@@ -92,6 +93,19 @@ class Predictions:
     std_error: Floats  # of the mean, or of a new observation
     low: Floats
     high: Floats
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def __str__(self) -> str:
+        parts = (self.value, self.std_error, self.low, self.high)
+        wide = self.value.ndim == 2
+        heads = (
+            [f"{name} {j + 1}" for name in COLUMNS for j in range(self.value.shape[1])]
+            if wide
+            else COLUMNS
+        )
+        return str(as_columns(heads, np.column_stack(parts)))
 
 
 @dataclass(frozen=True)
@@ -177,7 +191,7 @@ class Asked:
         return self.level is not None and self.kind == "new"
 
     def __post_init__(self) -> None:
-        if self.unestimable not in (None, *get_args(Unestimable)):
+        if not is_choice(self.unestimable, (None, *get_args(Unestimable))):
             raise GentleError(
                 f"unestimable must be {listed(get_args(Unestimable), 'or')}, and is {self.unestimable!r}"
             )
@@ -185,7 +199,7 @@ class Asked:
             raise GentleError(
                 "weights say how noisy new rows are: they need interval= and kind='new'"
             )
-        if self.kind not in get_args(Kind):
+        if not is_choice(self.kind, get_args(Kind)):
             raise GentleError(f"kind must be {listed(get_args(Kind), 'or')}, and is {self.kind!r}")
         check_unseen(self.unseen)
 

@@ -11,7 +11,7 @@ from gentle.sources.files import read_file
 from gentle.sources.frames import Frame
 from gentle.sources.kinds import has_method, is_a, is_array, is_column, is_table
 from gentle.sources.lending import lent
-from gentle.sources.memory import joined_labels
+from gentle.sources.memory import array_of, joined_labels
 from gentle.sources.named import Named, is_of_arrays, with_names
 from gentle.sources.opening import (
     comes_in_pieces,
@@ -40,6 +40,7 @@ __all__ = [
     "Schema",
     "Source",
     "Subset",
+    "array_of",
     "comes_in_pieces",
     "has_method",
     "hold_out",

@@ -260,6 +260,10 @@ def _pair(x: Any, y: Any, weights: Any = None, *, names: Sequence[str] | None) -
         matrix = matrix_of(_stacked(x))
         source = Arrays(matrix, own := _names(matrix, names))
     targets = _targets(y, own)
+    if not targets:
+        raise GentleError(
+            "y has no columns: give the target as an array (n,), or k of them as (n, k)"
+        )
     if clash := [target for target in targets if target in own]:
         raise GentleError(
             f"X has a column '{clash[0]}' and y has that name too: rename one, or give the "
