@@ -128,9 +128,10 @@ def load(path: str | os.PathLike[str]) -> Model:
     Raises GentleError for a file that is not there, is none of these, or was changed since.
     """
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):
+        exists = os.path.exists(path)
         what = (
-            "is a directory" if path.is_dir() else "is no file" if path.exists() else "is not there"
+            "is a directory" if os.path.isdir(path) else "is no file" if exists else "is not there"
         )
         raise GentleError(f"the model {path} {what}: give the path of a file that fit.save wrote")
     try:

@@ -15,6 +15,7 @@ import numpy as np
 from gentle.batch import Floats, rows_per_batch
 from gentle.design import Design, Features, refuse_lacking
 from gentle.errors import GentleError, GentleWarning, listed
+from gentle.files import refuse_same
 from gentle.levels import Unseen, check_unseen
 from gentle.sinks import (
     appended,
@@ -26,7 +27,7 @@ from gentle.sinks import (
     stacked,
     write_file,
 )
-from gentle.sources import Chunk, Plan, Schema, Source
+from gentle.sources import Chunk, Plan, Schema, Source, files_of
 from gentle.spreading import placed
 
 if TYPE_CHECKING:
@@ -143,6 +144,7 @@ def _arrays(model: Model, asked: Asked, pieces: Sequence[Floats]) -> Floats | Pr
 def predict_to(model: Model, data: Any, path: Path, offset: Any, asked: Asked) -> Written:
     """A file of predictions, row by row as the rows come, in memory that does not grow with them."""
     answers = _Answers(model, data, offset, asked)
+    answers.refuse_to_replace(path)
     write_file(path, answers.frames(), answers.schema)
     answers.warn(stacklevel=4)
     return answers.written
@@ -188,6 +190,10 @@ class _Answers:
                 self._n_missing += one.n_missing
                 self._n_unseen += one.n_unseen
                 yield one.chunk, one.numbers
+
+    def refuse_to_replace(self, path: Path) -> None:
+        """Raises GentleError where predictions would replace a file that is read."""
+        refuse_same(path, files_of(self._source), "name another file for the predictions")
 
     def frames(self) -> Iterator[pl.DataFrame]:
         """Predictions as columns, after those of the rows where these are to stay."""

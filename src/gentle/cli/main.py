@@ -21,6 +21,7 @@ from gentle.cli.reading import reading
 from gentle.cli.terminal import plainly, say
 from gentle.cli.tour import tour
 from gentle.errors import GentleWarning, ReadingWarning
+from gentle.files import ended_by_signals
 
 app = typer.Typer(
     name="gentle",
@@ -62,7 +63,8 @@ def main() -> None:
     warnings.simplefilter("ignore", GentleWarning)  # the table says it
     warnings.simplefilter("always", ReadingWarning)
     warnings.showwarning = partial(_show_warning, warnings.showwarning)
-    app()
+    with ended_by_signals():
+        app()
 
 
 def _show_warning(

@@ -9,7 +9,7 @@ from gentle.sources.dask import Partitions
 from gentle.sources.files import read_file
 from gentle.sources.frames import Frame
 from gentle.sources.lending import lent
-from gentle.sources.opening import open_source, pair_targets, with_columns
+from gentle.sources.opening import files_of, open_source, pair_targets, with_columns
 from gentle.sources.plan import Plan
 from gentle.sources.source import Chunk, Matrix, Schema, Source
 from gentle.sources.sql import query
@@ -26,6 +26,7 @@ __all__ = [
     "Schema",
     "Source",
     "Subset",
+    "files_of",
     "hold_out",
     "lent",
     "open_source",

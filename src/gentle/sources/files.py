@@ -295,13 +295,17 @@ def _opened(
         name = name or (paths[0].name if len(paths) == 1 else path)
         source: Frame | Plan
         if size <= SMALL:
-            source = Frame(_read(kind, paths), name)
+            source = Frame(_read(kind, paths), name, paths=tuple(paths))
         else:
             _check_alike(paths, [_schema(kind, each) for each in paths])
             source = scanned(paths, name, kind)
         return source, _said(kind, paths, name)
     except OSError as error:
         raise GentleError(f"{path} cannot be read: {error.strerror or error}") from None
+    except ValueError as error:  # of a path with a NUL
+        if isinstance(error, GentleError):
+            raise
+        raise GentleError(f"{path!r} is no path: {error}") from None
 
 
 def _local_path(path: str) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import ClassVar
 
 import polars as pl
@@ -18,6 +19,7 @@ class Frame:
     frame: pl.DataFrame
     name: str = "the frame"
     start: int = 0  # where the first row stands in the whole
+    paths: tuple[Path, ...] = ()  # of the files that it was read from
     seeks: ClassVar[bool] = True
     divides: ClassVar[bool] = True
     sparse: ClassVar[bool] = False
@@ -37,6 +39,6 @@ class Frame:
 
     def split(self, parts: int) -> Sequence[Frame]:
         return [
-            Frame(self.frame[a:b], self.name, self.start + a)
+            replace(self, frame=self.frame[a:b], start=self.start + a)
             for a, b in bounds(self.frame.height, parts)
         ]

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,11 @@ from gentle.errors import GentleError, first_line, is_number, listed
 from gentle.sources.arrays import Arrays, Numbers
 from gentle.sources.batches import Again, Batches, Once
 from gentle.sources.dask import Partitions, is_partitioned, partitions
-from gentle.sources.files import CsvFiles, read_file, read_stream
+from gentle.sources.files import CsvFiles, Files, read_file, read_stream
 from gentle.sources.frames import Frame
 from gentle.sources.plan import Given, Plan, Types
 from gentle.sources.source import Source
-from gentle.sources.sql import Query, is_connection, is_database, query
+from gentle.sources.sql import Query, file_of, is_connection, is_database, query
 
 SOURCES = (Arrays, Batches, Frame, Partitions, Plan, Query)
 REFUSED = (
@@ -140,6 +141,16 @@ def pair_targets(data: Any, source: Source | None = None) -> tuple[str, ...]:
     return tuple(first.other) if isinstance(first, Arrays) else ()
 
 
+def files_of(source: Source) -> tuple[Path, ...]:
+    """The files on this machine from which the rows are read."""
+    if isinstance(source, Frame):
+        return source.paths
+    if isinstance(source, Plan) and isinstance(source.reader, Files):
+        return tuple(Path(path) for path in source.reader.paths if "://" not in path)
+    file = file_of(source) if isinstance(source, Query) else None
+    return () if file is None else (Path(file),)
+
+
 def with_columns(source: Source, columns: dict[str, Any], *, labels: bool = False) -> Source:
     """The source with more columns, such as weights or cluster labels that were given as arrays."""
     if not isinstance(source, Arrays | Frame):
@@ -160,7 +171,7 @@ def with_columns(source: Source, columns: dict[str, Any], *, labels: bool = Fals
         if labels:
             return replace(source, labels={**source.labels, **arrays})
         return replace(source, other={**source.other, **arrays})  # type: ignore[dict-item]
-    return Frame(source.frame.with_columns(**_series(arrays)), source.name)
+    return replace(source, frame=source.frame.with_columns(**_series(arrays)))
 
 
 def _pair(x: Any, y: Any, names: Sequence[str] | None) -> Source:
