@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from numbers import Integral
 from typing import Any
 
+import numpy as np
 import torch
 
 from gentle.driver import Limits
@@ -32,6 +33,22 @@ DTYPES = ("float64", "float32")
 OPTIONS = ("learning_rate", "momentum", "batch_size", "schedule")  # of some solvers
 
 
+def canonical_errors(errors: Any) -> Any:
+    """The kind of errors by its own name: in any case, and "robust" for HC1, as in Stata."""
+    names = {name.lower(): name for name in ERRORS} | {"robust": "HC1"}
+    return names.get(errors.lower(), errors) if isinstance(errors, str) else errors
+
+
+def _dtype_name(dtype: Any) -> Any:
+    """'float32' for torch.float32 and numpy's float32; what is no dtype stays as it is."""
+    if isinstance(dtype, str | torch.dtype):
+        return str(dtype).removeprefix("torch.")
+    try:
+        return np.dtype(dtype).name
+    except TypeError:
+        return dtype
+
+
 def _options(solver: type) -> tuple[str, ...]:
     return tuple(field.name for field in fields(solver))
 
@@ -51,6 +68,7 @@ class Choices:
     lags: int | None = None
     use_t: bool = True
     rank: str = "drop"
+    rank_tol: float | None = None
     method: str = "auto"
     seed: int = 0
     max_passes: float = 100
@@ -63,6 +81,8 @@ class Choices:
     dtype: str | None = None
 
     def __post_init__(self) -> None:
+        if self.dtype is not None:
+            object.__setattr__(self, "dtype", f"{_dtype_name(self.dtype)}")
         for what, chosen, known in (
             ("solver", self.solver, SOLVERS),
             ("kind of errors", self.errors, ERRORS),
@@ -71,9 +91,10 @@ class Choices:
         ):
             if chosen not in known:
                 raise GentleError(f"there is no {what} '{chosen}': {near(str(chosen), known)}")
-        for name in ("l2", "tol", "digits", "max_passes", "time_limit"):
+        for name in ("l2", "tol", "digits", "rank_tol", "max_passes", "time_limit"):
             value = getattr(self, name)
-            if not (value is None and name in ("digits", "time_limit")) and not is_number(value):
+            unset = value is None and name in ("digits", "rank_tol", "time_limit")
+            if not unset and not is_number(value):
                 raise GentleError(f"{name} must be a number, and is {value!r}")
         for name in ("seed", "lags"):
             value = getattr(self, name)
@@ -90,6 +111,11 @@ class Choices:
             raise GentleError(
                 f"digits must be a number above 0 and at most {MOST_DIGITS}, which is what float64 "
                 f"holds, and is {self.digits}"
+            )
+        if self.rank_tol is not None and not 0 <= self.rank_tol < 1:
+            raise GentleError(
+                "rank_tol must be at least 0 and below 1, in units of the columns' scales, and is "
+                f"{self.rank_tol}"
             )
         if not self.max_passes >= 1:
             raise GentleError(f"max_passes must be 1 or more, and is {self.max_passes}")

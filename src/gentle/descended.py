@@ -7,20 +7,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
 
 from gentle.batch import EXACT_COLUMNS, Floats
 from gentle.certificate import Estimate
 from gentle.choices import Choices
-from gentle.design import Design
+from gentle.design import Design, Features
 from gentle.driver import Progress, Stop
 from gentle.errors import GentleError
+from gentle.estimability import Unestimable
 from gentle.levels import Unseen
 from gentle.predicting import Asked, Kind, Written, predict, predict_to, refuse_level
 from gentle.statistics import Score, Tally
-from gentle.verdict import Verdict
+from gentle.verdict import UNITS, Verdict
 
 if TYPE_CHECKING:
     import polars as pl
@@ -60,12 +61,18 @@ class Descended:
 
     def __repr__(self) -> str:
         rows = f"{self.n_rows:,.0f} rows"
-        return f"<Descended {self.target}: {len(self.names):,} coefficients, {rows}>"
+        cause = "" if self.verdict.agrees else f", {self.verdict.cause}"
+        return f"<Descended {self.target}: {len(self.names):,} coefficients, {rows}{cause}>"
 
     @property
     def target(self) -> str:
         """What is explained."""
         return self.design.targets[0]
+
+    @property
+    def references(self) -> Mapping[str, str]:
+        """Column of text -> its reference level: the first that a row of the fit has."""
+        return self.design.references
 
     @property
     def coef(self) -> Mapping[str, float]:
@@ -150,10 +157,24 @@ class Descended:
         """The targets: one."""
         return (self.target,)
 
-    def predict_x(self, x: Any, known: Floats, level: float | None, kind: Kind) -> Floats:  # noqa: ARG002
-        """Predictions for rows x (n, p) of the design with offsets (n,), as `predicting.Model` has it."""
+    def caveat(self, level: float | None) -> str:  # noqa: ARG002
+        """What a reader of its predictions must know; see `predicting.Model.caveat`."""
+        if self.verdict.agrees:
+            return ""
+        return (
+            f"the descent of '{self.target}' has not converged (it is about {self.certificate.within:.3g} "
+            f"{UNITS[self.certificate.unit]} from the minimiser)"
+        )
+
+    row_space: ClassVar[None] = None  # rank is not known here
+    default_unestimable: ClassVar[Unestimable] = "predict"
+    heteroskedastic: ClassVar[bool] = False
+
+    def predict_rows(self, features: Features, level: float | None, kind: Kind) -> Floats:  # noqa: ARG002
+        """Predictions for rows of the design, as in `predicting.Model`."""
         refuse_level(level, "a descent alone")
-        return np.asarray(x @ self.slopes + self.intercept + known)[:, None, None]
+        value = features.x @ self.slopes + self.intercept + features.offset
+        return np.asarray(value)[:, None, None]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to a file; see `Fit.save`."""

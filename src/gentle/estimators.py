@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Self
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array, issparse
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Tags
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
@@ -18,7 +20,7 @@ from gentle.choices import Choices
 from gentle.descended import Descended
 from gentle.descending import descend_rows, is_wide
 from gentle.design import Design, Rows, learn_design
-from gentle.errors import GentleError
+from gentle.errors import GentleError, RankWarning
 from gentle.fitting import fit_more, fit_rows
 from gentle.result import Fit, Fits
 from gentle.sources import Arrays
@@ -36,6 +38,8 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
         solver: "exact" or "auto" for the exact answer, "sgd" for the descent; see `gentle.fit` for more.
         tol: how near to the exact answer, in standard errors; see `gentle.fit`.
         digits: how many digits every coefficient must be certified to have.
+        rank: "drop", "minimum-norm" or "raise" for a column that is a combination of those before it.
+        rank_tol: when it is one, by default to the rounding of its values; see `gentle.fit`.
         random_state: seed of the descent; None stands for 0.
         warm_start: whether a descent starts from the coefficients of the fit before.
         max_passes: how many readings of the rows a descent may take.
@@ -57,6 +61,8 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
         solver: str = "auto",
         tol: float = 1e-3,
         digits: float | None = None,
+        rank: str = "drop",
+        rank_tol: float | None = None,
         random_state: int | np.random.RandomState | None = None,
         warm_start: bool = False,
         max_passes: float = 100,
@@ -67,13 +73,18 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
         self.solver = solver
         self.tol = tol
         self.digits = digits
+        self.rank = rank
+        self.rank_tol = rank_tol
         self.random_state = random_state
         self.warm_start = warm_start
         self.max_passes = max_passes
         self.time_limit = time_limit
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Fit X (n, p), dense or sparse, to y (n,) or (n, k), with sample_weight (n,) or without."""
+        """Fit X (n, p), dense or sparse, to y (n,) or (n, k), with sample_weight (n,) or without.
+
+        Warns with scikit-learn's ConvergenceWarning where a descent has not converged.
+        """
         choices, before = self._choices(), self._fits if self.warm_start else ()
         rows, flat = self._rows(X, y, sample_weight)
         begin = None
@@ -124,6 +135,8 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
             solver=self.solver,
             tol=self.tol,
             digits=self.digits,
+            rank=self.rank,
+            rank_tol=self.rank_tol,
             seed=self._seed(),
             max_passes=self.max_passes,
             time_limit=self.time_limit,
@@ -131,6 +144,7 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
 
     def _rows(self, X: Any, y: Any, sample_weight: Any, *, reset: bool = True) -> tuple[Rows, bool]:
         """The rows with a design of their own, and whether there is one target, y (n,)."""
+        types = list(getattr(X, "dtypes", ()))  # of a frame, whose columns become one array
         X, y = validate_data(
             self,
             X,
@@ -159,6 +173,11 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
             {f"({name})": values for name, values in other.items()},
             finite=True,
             name="X",
+            single=frozenset(
+                name
+                for name, dtype in zip(columns, types, strict=False)
+                if str(dtype).lower() == "float32"
+            ),
         )
         design = learn_design(
             source,
@@ -175,6 +194,9 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
         self.result_: Fit | Fits | Descended = fits[0] if flat or not kept else Fits(kept)
         self.coef_ = fits[0].slopes if flat else np.stack([one.slopes for one in fits])
         self.intercept_ = fits[0].intercept if flat else np.array([one.intercept for one in fits])
+        for one in fits:
+            if one.trace and not one.verdict.agrees:
+                warnings.warn(str(one.verdict), ConvergenceWarning, stacklevel=3)
         self.n_iter_ = max(int(one.trace[-1].passes) if one.trace else 0 for one in fits)
         return self
 
@@ -182,8 +204,25 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
         """Predictions for X (n, p): (n,) or (n, k)."""
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=(np.float64, np.float32))
+        self._warn_of_unestimable(X)
         predictions: npt.NDArray[np.float64] = X @ self.coef_.T + self.intercept_
         return predictions
+
+    def _warn_of_unestimable(self, X: Any) -> None:
+        """Warn of rows whose predictions depend on which of many minimisers the coefficients are."""
+        row_space = None if isinstance(self.result_, Descended) else self.result_.row_space
+        if row_space is None:
+            return
+        rows = csr_array(X) if issparse(X) else X  # type: ignore[call-overload]
+        n = int(row_space.departures(rows).any(axis=1).sum())
+        if n:
+            warnings.warn(
+                f"{n:,} of {X.shape[0]:,} rows violate a linear relation of all rows of the fit, so that "
+                "their predictions depend on how its coefficients were chosen; result_.predict has "
+                "none for them",
+                RankWarning,
+                stacklevel=3,
+            )
 
     def __sklearn_tags__(self) -> Tags:
         tags: Tags = super().__sklearn_tags__()

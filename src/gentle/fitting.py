@@ -9,20 +9,31 @@ from functools import partial
 from inspect import signature
 from typing import Any, TypeVar
 
+import numpy as np
+
 from gentle.answering import Answered, answer, answer_sums, check_rows, first_pass
 from gentle.approach import Approach
 from gentle.batch import EXACT_COLUMNS, INTERCEPT, Batch, Floats
 from gentle.certificate import certify
-from gentle.choices import DESCENTS, Choices
+from gentle.choices import DESCENTS, Choices, canonical_errors
 from gentle.coefficients import starts
 from gentle.descended import Descended
 from gentle.descending import approaches, confirm, descend, descend_rows, is_wide, of_target
-from gentle.design import Design, Held, Rows, learn_design
+from gentle.design import UNSEEN, Design, Held, Rows, learn_design
 from gentle.driver import Watch
 from gentle.engines import Torchrun, open_engine, unwatched
-from gentle.errors import CovarianceWarning, GentleError, PrecisionWarning, check_seed, listed
+from gentle.errors import (
+    CovarianceWarning,
+    GentleError,
+    GentleWarning,
+    PrecisionWarning,
+    check_seed,
+    listed,
+)
+from gentle.estimability import EstimableScore
 from gentle.exact import Exact, Placing
 from gentle.given import Column, open_rows
+from gentle.levels import Unseen, check_unseen
 from gentle.meat import Sandwich, sandwich
 from gentle.online import RANDOM_SCALING, OnePass, one_pass
 from gentle.passes import Divisible, fold
@@ -57,10 +68,11 @@ def fit(
     tol: float = 1e-3,
     digits: float | None = None,
     errors: str | None = None,
-    cluster: Column | tuple[Column, ...] | None = None,
+    cluster: Column | Sequence[Column] | None = None,
     lags: int | None = None,
     use_t: bool = True,
     rank: str = "drop",
+    rank_tol: float | None = None,
     method: str = "auto",
     missing: Missing = "drop",
     seed: int = 0,
@@ -71,10 +83,11 @@ def fit(
     batch_size: int | None = None,
     schedule: str | None = None,
     device: str | None = None,
-    dtype: str | None = None,
+    dtype: Any = None,
     start: Any = None,
     test: float | None = None,
     shuffle: bool = False,
+    unseen: Unseen = "error",
     watch: Watch | None = None,
     passes: int | None = None,
     engine: Any = "here",
@@ -112,15 +125,21 @@ def fit(
         tol: how near to the exact answer, in standard errors: a descent goes on until it is certified
             to be there, and an exact answer is polished where rounding may have moved it further.
         digits: how many digits every coefficient must be certified to have; asks for a polish.
-        errors: "classical" standard errors; "HC0", "HC1", "HC2" or "HC3" where the variance differs
-            from row to row; "cluster" where rows of a group belong together, which `cluster` asks for
-            by itself; "HAC" (Newey and West 1987) where neighbouring rows do; "random-scaling" of one pass.
-        cluster: the groups, as a column's name or labels (n,); a tuple of two for two-way clusters.
+        errors: "classical" standard errors; "HC0", "HC1", "HC2" or "HC3", in any case, where the variance
+            differs from row to row, and "robust" for HC1, as in Stata; "cluster" where rows of a group
+            belong together, which `cluster` asks for by itself; "HAC" (Newey and West 1987) where
+            neighbouring rows do; "random-scaling" of one pass.
+        cluster: the groups, as a column's name or labels (n,); a list of two columns, or a tuple of two
+            columns or labels, for two-way clusters.
         lags: how many neighbours "HAC" looks at; by default floor(4 (n/100)^(2/9)).
         use_t: t intervals and p-values; False takes the normal distribution.
         rank: "drop" leaves out a column that is a combination of those before it, as R does, and
             names it; "minimum-norm" shares its part among them so that the slopes are the shortest;
             "raise" refuses it.
+        rank_tol: when columns are dependent: where a combination of them, each in units of its standard
+            deviation and with coefficients of length 1, has a standard deviation of at most this. By
+            default that is the rounding of the values as they came: of float64 or float32, or of their
+            decimals.
         method: "auto" makes cross-products and reads the rows again for a QR triangle where these
             lose too many digits; "qr" makes the triangle at once.
         missing: "drop" leaves out rows with a null or NaN, and counts them; "raise" refuses them. "mean"
@@ -140,10 +159,12 @@ def fit(
             names, the constant first; of several targets target -> start, or `Fits`. The solver "sgd"
             then leaves out its stochastic pass, if the start is as near as that would bring it.
         device, dtype: where a descent walks the rows and in which type it holds them there, such as
-            "cuda" and "float32"; by default here and as they are. Sums and the certificate are in
-            float64 anyway, and the exact answer is made here.
+            "cuda" and "float32" or torch.float32; by default here and as they are. Sums and the certificate
+            are in float64 anyway, and the exact answer is made here.
         test: the share of the rows to hold out and score: the last ones, or with shuffle random ones.
         shuffle: whether the held-out rows are drawn at random.
+        unseen: what becomes of a held-out row with a level that no train row has: "error" refuses it,
+            "reference" scores it as the reference level, "missing" leaves it out of the score.
         watch: called with each step of the descent.
         passes: 1, with errors="random-scaling", for one stochastic pass in the order of the rows, which
             are met once and not kept: `data` may then also be an iterator of pairs or of frames. The
@@ -164,6 +185,7 @@ def fit(
         GentleError (a ValueError): with one sentence that says what is needed, what was found and
             where, and the way out.
     """
+    errors = canonical_errors(errors)
     if passes is not None or errors == RANDOM_SCALING:
         return _met_once(locals())
     choices = Choices(
@@ -175,6 +197,7 @@ def fit(
         lags=lags,
         use_t=use_t,
         rank=rank,
+        rank_tol=rank_tol,
         method=method,
         seed=seed,
         max_passes=max_passes,
@@ -209,7 +232,8 @@ def fit(
         cluster=cluster,
     )
     if formula is None and target is None:
-        target = pair_targets(data, source)
+        target = pair_targets(data, source, names)
+    check_unseen(unseen)
     if test is not None:
         check_seed(seed)
         source, tested = hold_out(source, test, shuffle=shuffle, seed=seed)
@@ -237,7 +261,8 @@ def fit(
         refuse_constant_target(one, source)
     if tested is not None:
         with placed(tested, engine, parts) as place:
-            rows = Rows(tested, design).at(place)
+            rows = replace(Rows(tested, design).at(place), unseen=unseen)
+            warn_of_unseen(rows)
             found = [_scored(one, at, rows) for at, one in enumerate(found)]
     return found[0] if len(found) == 1 else Fits(tuple(found))  # type: ignore[arg-type]  # several are fits
 
@@ -336,9 +361,18 @@ def _fits(
             answered.rows.single,
         )
         found = _result(
-            exact, answered.placing, design, at, opening, rows, way, choices, single=single
+            exact,
+            answered.placing,
+            design,
+            at,
+            opening,
+            rows,
+            way,
+            choices,
+            single=single,
+            at_start=way is not None and _is_start(way, exact, begin[at]),
         )
-        fits.append(found)
+        fits.append(replace(found, coarse=answered.coarse))
     _warn_of_digits(fits, choices)
     return tuple(fits)
 
@@ -354,8 +388,9 @@ def from_sums(one: Fit, sums: Moments | Triangle, tally: Tally) -> Fit:
     choices = replace(one.choices, solver="exact", errors="classical", lags=None, digits=None)
     at = one.design.targets.index(one.target)
     opening = Opening(tally, sums)
-    exact, placing = answer_sums(opening, one.design, one.target, choices)
-    return _result(exact, placing, one.design, at, opening, None, None, choices, single=one.single)
+    exact, placing = answer_sums(opening, one.design, one.target, choices, one.coarse)
+    found = _result(exact, placing, one.design, at, opening, None, None, choices, single=one.single)
+    return replace(found, coarse=one.coarse)
 
 
 def fit_once(rows: Rows, choices: Choices) -> tuple[Fit, ...]:
@@ -383,10 +418,11 @@ def fit_once(rows: Rows, choices: Choices) -> tuple[Fit, ...]:
     fits = []
     for at, target in enumerate(design.targets):
         alone = replace(opening, sums=opening.sums.of(at))
-        exact, placing = answer_sums(alone, design, target, choices)
-        fits.append(
-            _result(exact, placing, design, at, alone, None, None, choices, single=learned.single)
+        exact, placing = answer_sums(alone, design, target, choices, learned.coarse)
+        found = _result(
+            exact, placing, design, at, alone, None, None, choices, single=learned.single
         )
+        fits.append(replace(found, coarse=learned.coarse))
     _warn_of_digits(fits, choices)
     return tuple(fits)
 
@@ -405,6 +441,7 @@ def fit_more(before: Sequence[Fit], rows: Rows, choices: Choices) -> tuple[Fit, 
             target=design.targets[at],
             choices=choices,
             single=one.single or rows.single,
+            coarse={**one.coarse, **rows.coarse},
         )
         found.append(from_sums(like, sums, one.tally.merge(opening.tally)))
     return tuple(found)
@@ -419,10 +456,32 @@ def refuse_constant_target(found: Fit | Descended, source: Source) -> None:
         )
 
 
+def warn_of_unseen(rows: Rows) -> None:
+    """Warn of held-out rows with a level that no train row has, where these are taken all the same."""
+    if rows.unseen == "error":
+        return
+    tally = fold(Tally(), rows)
+    if n := tally.filled.get(UNSEEN, 0):
+        done = (
+            "scored as if it were the reference level"
+            if rows.unseen == "reference"
+            else "and so left out of the score"
+        )
+        warnings.warn(
+            f"of the {tally.n_read:,} held-out rows of {rows.source.name}, {n:,} "
+            f"{'has' if n == 1 else 'have'} a level that no train row has, {done}",
+            GentleWarning,
+            stacklevel=3,
+        )
+
+
 def _scored(found: F, at: int, rows: Rows) -> F:
     """The fit with its score on rows that were held out."""
     score = Score(found.slopes, found.intercept)
-    return replace(found, held_out=fold(score, Changed(rows, partial(Batch.only, target=at))))
+    of_target = Changed(rows, partial(Batch.only, target=at))
+    if found.row_space is None or found.default_unestimable == "predict":
+        return replace(found, held_out=fold(score, of_target))
+    return replace(found, held_out=fold(EstimableScore(found.row_space, score), of_target).score)
 
 
 def _errors(errors: str | None, cluster: Any) -> str:
@@ -432,7 +491,7 @@ def _errors(errors: str | None, cluster: Any) -> str:
             raise GentleError(
                 "errors='cluster' needs the groups: name their column with cluster, or give labels (n,)"
             )
-        return errors or "classical"
+        return "classical" if errors is None else errors
     if errors not in (None, "cluster"):
         raise GentleError(
             f"cluster asks for clustered errors, and errors is '{errors}': leave one out"
@@ -464,24 +523,31 @@ def _result(
     choices: Choices,
     *,
     single: bool,
+    at_start: bool = False,
 ) -> Fit:
     """Everything in the user's units, in the order of the design."""
     names = (INTERCEPT,) * design.intercept + design.names
-    found = exact.coef[:, 0]
-    certificate = certify(exact, found) if way is None else way.certificate
+    coef = exact.coef[:, 0]
+    certificate = certify(exact, coef) if way is None else way.certificate
     kept = tuple(names[j] for j in placing.kept)
     if way is None:
         verdict = exact_verdict(certificate, kept)
     else:
         rounded = choices.dtype == "float32" and not single
         verdict = descent_verdict(
-            certificate, kept, choices.tol, way.stop, way.trace[-1:], rounded=rounded
+            certificate,
+            kept,
+            choices.tol,
+            way.stop,
+            way.trace[-1:],
+            rounded=rounded,
+            at_start=at_start,
         )
-    return Fit(
+    found = Fit(
         design=design,
         target=design.targets[at],
         names=names,
-        values=placing.coef(found) if way is None else way.values,
+        values=placing.coef(coef) if way is None else way.values,
         answer=exact,
         placing=placing,
         choices=choices,
@@ -493,9 +559,22 @@ def _result(
         certificate=certificate,
         verdict=verdict,
         single=single,
-        exact_values=placing.coef(found),
+        exact_values=placing.coef(coef),
         way=way,
     )
+    if found.df_resid <= 0 and found.n_rows < found.tally.n_used and not found.l2:
+        warnings.warn(found.inference_note, CovarianceWarning, stacklevel=6)
+    return found
+
+
+def _is_start(way: Descent, exact: Exact, begin: Floats | None) -> bool:
+    """Whether the nearest point of a descent is the one it started from, slopes of 0 by default."""
+    first = int(exact.fitted.intercept)
+    kept = exact.fitted.columns + first
+    if begin is None:
+        return not np.any(way.values[kept])
+    start = exact.folded(np.nan_to_num(begin))[first:]
+    return bool(np.allclose(way.values[kept], start, rtol=1e-12, atol=0))
 
 
 def _sandwich(exact: Exact, design: Design, rows: Divisible | None, choices: Choices) -> Sandwich:
@@ -505,6 +584,10 @@ def _sandwich(exact: Exact, design: Design, rows: Divisible | None, choices: Cho
         raise GentleError(
             f"a ridge has no standard errors, and errors='{errors}' asks for some: leave out one of them"
         )
+    q = len(exact.coef)
+    if errors != "classical" and exact.df_resid > 0 and exact.noise_free[0]:
+        meat = np.full((q, q), 0.0 if exact.rss[0] == 0 else np.nan)  # scores of rounding
+        return Sandwich(meat, exact.df_resid, f"{errors}, of an essentially perfect fit")
     found = sandwich(
         rows if rows is not None else Held(()),
         exact.fitted,
@@ -514,7 +597,7 @@ def _sandwich(exact: Exact, design: Design, rows: Divisible | None, choices: Cho
         clusters=design.clusters,
         lags=choices.lags,
     )
-    if errors == "cluster" and found.df < len(exact.coef) - 1:
+    if errors == "cluster" and exact.df_resid > 0 and found.df < len(exact.coef) - 1:
         warnings.warn(
             f"{found.df + 1:.0f} groups say little about {len(exact.coef)} coefficients: standard errors "
             "by few clusters are too small",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gentle.design import Design, Rows
@@ -21,15 +21,16 @@ def open_rows(
     weights: Column | None = None,
     frequencies: Column | None = None,
     offset: Column | None = None,
-    cluster: Column | tuple[Column, ...] | None = None,
+    cluster: Column | Sequence[Column] | None = None,
+    dtypes: Mapping[str, Any] | None = None,
 ) -> tuple[Source, dict[str, Any]]:
     """A source with what was given beside it, and the names its parts go by there."""
-    source = open_source(data, names)
+    source = open_source(data, names, dtypes)
     parts: dict[str, Any] = {}
     given = {"weights": weights, "frequencies": frequencies, "offset": offset}
     for part, column in given.items():
         source, parts[part] = _beside(source, f"({part})", column)
-    keys = cluster if isinstance(cluster, tuple) else () if cluster is None else (cluster,)
+    keys = _cluster_keys(source, cluster)
     if any(key is None for key in keys):
         raise GentleError(
             "a cluster was given as None: give the labels of each way, or leave it out"
@@ -47,6 +48,33 @@ def open_rows(
     return source, {**parts, "clusters": tuple(clusters)}
 
 
+def _cluster_keys(source: Source, cluster: Any) -> tuple[Any, ...]:
+    """One entry for each way of clustering, a column's name or labels (n,).
+
+    A tuple has one for each way, and so has a list of names of columns; any other list has labels.
+
+    Raises GentleError for a list that may be either, and for one of a few strings that is neither.
+    """
+    if not isinstance(cluster, list) or not all(isinstance(name, str) for name in cluster):
+        return cluster if isinstance(cluster, tuple) else () if cluster is None else (cluster,)
+    schema = source.schema()
+    unknown = [name for name in cluster if name not in schema]
+    if unknown and (len(cluster) > 2 or not source.replayable):
+        return (cluster,)
+    is_labels = source.replayable and len(cluster) == source.height()
+    if not unknown and is_labels:
+        raise GentleError(
+            f"cluster={cluster!r} may name columns of {source.name} or hold the labels of its "
+            f"{len(cluster)} rows: give a tuple of names, or the labels as an array"
+        )
+    if unknown and not is_labels:
+        raise GentleError(
+            f"cluster={cluster!r} is neither a list of columns, as {source.name} has no column "
+            f"'{unknown[0]}' ({near(unknown[0], schema)}), nor one label for each of its rows"
+        )
+    return (cluster,) if unknown else tuple(cluster)
+
+
 def rows_again(design: Design, data: Any, **beside: Any) -> Rows:
     """Rows that are given again to a fit, with all the columns that it needs.
 
@@ -54,7 +82,7 @@ def rows_again(design: Design, data: Any, **beside: Any) -> Rows:
     """
     if foreign := [name for name in beside if name not in BESIDE]:
         raise GentleError(f"rows have no {listed(foreign)} beside them: {near(foreign[0], BESIDE)}")
-    source, _ = open_rows(data, names=design.names, **beside)
+    source, _ = open_rows(data, names=design.names, dtypes=design.dtypes, **beside)
     schema = source.schema()
     for name in design.needed:
         if name not in schema:

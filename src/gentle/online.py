@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -26,8 +26,9 @@ from gentle.averaging import (
     rows_per_step,
 )
 from gentle.batch import INTERCEPT, Batch, Floats
-from gentle.design import Design, Rows, learn_design, refuse_lacking
+from gentle.design import Design, Features, Rows, learn_design, refuse_lacking
 from gentle.errors import CovarianceWarning, GentleError, listed
+from gentle.estimability import Unestimable
 from gentle.levels import Unseen
 from gentle.predicting import Asked, Kind, Written, predict, predict_to, refuse_level
 from gentle.sieve import Missing
@@ -92,6 +93,11 @@ class OnePass:
         return self.steps >= self.least_steps
 
     @property
+    def references(self) -> Mapping[str, str]:
+        """Column of text -> its reference level: the first that a row of the fit has."""
+        return self.design.references
+
+    @property
     def coef(self) -> Mapping[str, float]:
         """Name -> coefficient, the constant first, in the units of the data."""
         return MappingProxyType(dict(zip(self.names, map(float, self.values), strict=True)))
@@ -136,11 +142,20 @@ class OnePass:
         """The targets: one."""
         return (self.target,)
 
-    def predict_x(self, x: Any, known: Floats, level: float | None, kind: Kind) -> Floats:  # noqa: ARG002
-        """Predictions for rows x (n, p) of the design with offsets (n,), as `predicting.Model` has it."""
+    def caveat(self, level: float | None) -> str:  # noqa: ARG002
+        """What a reader of its predictions must know; see `predicting.Model.caveat`."""
+        return ""
+
+    row_space: ClassVar[None] = None  # rank is not known here
+    default_unestimable: ClassVar[Unestimable] = "predict"
+    heteroskedastic: ClassVar[bool] = False
+
+    def predict_rows(self, features: Features, level: float | None, kind: Kind) -> Floats:  # noqa: ARG002
+        """Predictions for rows of the design, as in `predicting.Model`."""
         refuse_level(level, "one pass")
         slopes = self.values[int(self.design.intercept) :]
-        return np.asarray((x - self.centre) @ slopes + self.level + known)[:, None, None]
+        value = (features.x - self.centre) @ slopes + self.level + features.offset
+        return np.asarray(value)[:, None, None]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to a file; see `Fit.save`."""

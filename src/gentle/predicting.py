@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -14,9 +15,18 @@ import numpy as np
 
 from gentle.batch import Floats, rows_per_batch
 from gentle.design import Design, Features, refuse_lacking
-from gentle.errors import GentleError, GentleWarning, listed
+from gentle.errors import (
+    CovarianceWarning,
+    GentleError,
+    GentleWarning,
+    is_number,
+    listed,
+    near,
+)
+from gentle.estimability import RowSpace, Unestimable
 from gentle.files import refuse_same
 from gentle.levels import Unseen, check_unseen
+from gentle.sieve import Mask
 from gentle.sinks import (
     appended,
     as_columns,
@@ -27,7 +37,7 @@ from gentle.sinks import (
     stacked,
     write_file,
 )
-from gentle.sources import Chunk, Plan, Schema, Source, files_of
+from gentle.sources import Chunk, Plan, Schema, Source, files_of, with_columns
 from gentle.spreading import placed
 
 if TYPE_CHECKING:
@@ -35,6 +45,8 @@ if TYPE_CHECKING:
 
 Kind = Literal["mean", "new"]
 COLUMNS = ("prediction", "std_error", "low", "high")
+NEW_WEIGHTS = "(weights of new rows)"  # of an array that was given
+GIVEN_AS_ARRAYS = (NEW_WEIGHTS, "(offset)")  # no columns of the rows
 
 
 class Model(Protocol):
@@ -48,8 +60,23 @@ class Model(Protocol):
     def explained(self) -> Sequence[str]:
         """The targets, (k,)."""
 
-    def predict_x(self, x: Any, known: Floats, level: float | None, kind: Kind) -> Floats:
-        """Predictions for rows x (n, p) with offsets (n,): (n, k, 1), or (n, k, 4) by COLUMNS.
+    def caveat(self, level: float | None) -> str:
+        """What a reader of its predictions, or of their bounds at a level, must know; may be empty."""
+
+    @property
+    def row_space(self) -> RowSpace | None:
+        """The relations that its rows satisfy; None where the rank is full, or not known."""
+
+    @property
+    def default_unestimable(self) -> Unestimable:
+        """What becomes of rows that violate one, unless it is asked for."""
+
+    @property
+    def heteroskedastic(self) -> bool:
+        """Whether its standard errors allow for noise that differs between rows."""
+
+    def predict_rows(self, features: Features, level: float | None, kind: Kind) -> Floats:
+        """Predictions for rows of its design: (n, k, 1), or with a level (n, k, 4) by COLUMNS.
 
         Raises GentleError for intervals of a model that has none.
         """
@@ -73,15 +100,29 @@ class Written:
     n_missing: int  # rows without a prediction, since a value is missing, or a level was not seen
     n_unseen: int = 0  # rows with a level that the fit did not see
     unseen: Unseen = "error"  # what became of those
+    n_unestimable: int = 0  # rows that a rank-deficient fit cannot predict
+    unestimable: Unestimable = "nan"  # what became of those
+    n_unweighted: int = 0  # new rows without bounds, since their weight is not known
+    caveat: str = ""  # what a reader of the predictions must know
 
     def __str__(self) -> str:
         rows = f"{self.n_rows:,} row{'s' * (self.n_rows != 1)}"
         lacking = self.n_missing - (self.n_unseen if self.unseen == "missing" else 0)
-        if not self.n_missing:
-            rows += ", each with a prediction"
-        elif lacking:
+        if lacking:
             rows += f", of which {_have(lacking)} no prediction, as a value is missing there"
-        return f"{rows}; {self.about_unseen}" if self.n_unseen else rows
+        elif not self.n_missing and not (self.n_unestimable and self.unestimable == "nan"):
+            rows += ", each with a prediction"
+        return "; ".join((rows, *self.notes, *filter(None, [self.caveat])))
+
+    @property
+    def notes(self) -> list[str]:
+        """What a number depends on that was decided on the caller's behalf, in words."""
+        noted = {
+            self.about_unseen: self.n_unseen,
+            self.about_unestimable: self.n_unestimable,
+            self.about_weights: self.n_unweighted,
+        }
+        return [note for note, count in noted.items() if count]
 
     @property
     def about_unseen(self) -> str:
@@ -92,6 +133,23 @@ class Written:
         }
         return (
             f"{_have(self.n_unseen)} a level that the fit did not see, {done.get(self.unseen, '')}"
+        )
+
+    @property
+    def about_unestimable(self) -> str:
+        """What was done with rows that a rank-deficient fit cannot predict, in words."""
+        done = {"nan": "and so no prediction", "predict": "predicted all the same, without bounds"}
+        return (
+            f"{_have(self.n_unestimable)} values that violate a linear relation of all rows of the fit, "
+            f"{done.get(self.unestimable, '')}"
+        )
+
+    @property
+    def about_weights(self) -> str:
+        """What was done with new rows without a weight, in words."""
+        return (
+            f"{_have(self.n_unweighted)} no bounds: the fit is weighted, and the weight of a new row is "
+            "not known there (weights=)"
         )
 
 
@@ -108,8 +166,23 @@ class Asked:
     append: bool = False
     unseen: Unseen = "error"
     engine: Any = "here"
+    unestimable: Unestimable | None = None  # None stands for the model's own rule
+    weights: Any = None  # of new rows: a column, an array (n,) or one number
+
+    @property
+    def noisy(self) -> bool:
+        """Whether bounds hold new rows, each with noise of its own."""
+        return self.level is not None and self.kind == "new"
 
     def __post_init__(self) -> None:
+        if self.unestimable not in (None, *get_args(Unestimable)):
+            raise GentleError(
+                f"unestimable must be {listed(get_args(Unestimable), 'or')}, and is {self.unestimable!r}"
+            )
+        if self.weights is not None and not self.noisy:
+            raise GentleError(
+                "weights say how noisy new rows are: they need interval= and kind='new'"
+            )
         if self.kind not in get_args(Kind):
             raise GentleError(f"kind must be {listed(get_args(Kind), 'or')}, and is {self.kind!r}")
         check_unseen(self.unseen)
@@ -164,15 +237,18 @@ class _Answers:
     """The chunks of a source, each with its predictions, counted as they go."""
 
     def __init__(self, model: Model, data: Any, offset: Any, asked: Asked) -> None:
-        self._model, self._asked = model, asked
         self._source = model.design.opened(data, offset)
+        self._source, weights = _with_weights(model.design, self._source, asked)
+        unestimable = asked.unestimable or model.default_unestimable
+        self._model = model
+        self._asked = asked = replace(asked, weights=weights, unestimable=unestimable)
         self.heads = _heads(model, asked)
         if asked.append:
             if isinstance(self._source, Plan):
                 self._source = self._source.settled()
                 refuse_lacking(self._source, model.design.explaining, model.design)
             refuse_clash(list(self._source.schema()), self.heads, self._source.name)
-        self._n_rows = self._n_missing = self._n_unseen = 0
+        self._counts: Counter[str] = Counter()
 
     def __iter__(self) -> Iterator[tuple[Chunk | None, Floats]]:
         """(the chunk where it stays, predictions (n, k, m)); nan for a row that is not complete."""
@@ -186,9 +262,7 @@ class _Answers:
                 parts = rows.source.split(rows.parts)
                 answers = chain.from_iterable(rows.engine.map(work, parts))
             for one in answers:
-                self._n_rows += len(one.numbers)
-                self._n_missing += one.n_missing
-                self._n_unseen += one.n_unseen
+                self._counts.update(one.counts)
                 yield one.chunk, one.numbers
 
     def refuse_to_replace(self, path: Path) -> None:
@@ -197,28 +271,49 @@ class _Answers:
 
     def frames(self) -> Iterator[pl.DataFrame]:
         """Predictions as columns, after those of the rows where these are to stay."""
-        own = self._source.schema()
+        own = self._own_schema
         for chunk, numbers in self:
             added = as_columns(self.heads, numbers.reshape(len(numbers), len(self.heads)))
-            yield added if chunk is None else appended(chunk, added, own)
+            yield added if chunk is None else appended(chosen(chunk, tuple(own)), added, own)
+
+    @property
+    def _own_schema(self) -> Schema:
+        """The columns of the rows, without those that were given as arrays."""
+        schema = self._source.schema()
+        return {name: dtype for name, dtype in schema.items() if name not in GIVEN_AS_ARRAYS}
 
     @property
     def schema(self) -> Schema:
         """Names and types of these columns."""
-        own = self._source.schema() if self._asked.append else {}
+        own = self._own_schema if self._asked.append else {}
         return {**own, **as_columns(self.heads, np.empty((0, len(self.heads)))).schema}
 
     @property
     def written(self) -> Written:
         """What has gone by."""
-        return Written(self._n_rows, self._n_missing, self._n_unseen, self._asked.unseen)
+        counts = {f"n_{what}": count for what, count in self._counts.items() if count}
+        unestimable = self._asked.unestimable or "nan"
+        return Written(
+            **{"n_rows": 0, "n_missing": 0, **counts},
+            unseen=self._asked.unseen,
+            unestimable=unestimable,
+            caveat=self._model.caveat(self._asked.level),
+        )
 
     def warn(self, stacklevel: int) -> None:
-        """Warn of levels that were answered for without having been seen."""
-        if self._n_unseen:
+        """Warn of the model's caveat, and of rows without bounds or that rest on a choice."""
+        if caveat := self._model.caveat(self._asked.level):
+            warnings.warn(caveat, GentleWarning, stacklevel=stacklevel)
+        written, n = self.written, self._counts["rows"]
+        for note in written.notes:
+            message = f"of the {n:,} rows of {self._source.name}, {note}"
+            warnings.warn(message, GentleWarning, stacklevel=stacklevel)
+        if self._asked.noisy and self._asked.weights is None and self._model.heteroskedastic:
             warnings.warn(
-                f"of the {self._n_rows:,} rows of {self._source.name}, {self.written.about_unseen}",
-                GentleWarning,
+                "the standard errors of this fit allow for noise that differs between rows, and the "
+                "bounds of new rows take its average: they hold on average over rows like those of the "
+                "fit, not for each (weights= says how the noise differs)",
+                CovarianceWarning,
                 stacklevel=stacklevel,
             )
 
@@ -228,23 +323,87 @@ class Answer(NamedTuple):
 
     chunk: Chunk | None
     numbers: Floats  # (n, k, m), nan for a row that is not complete
-    n_missing: int  # such rows
-    n_unseen: int
+    counts: Mapping[str, int]  # of its rows, by what became of them
 
 
 def _answered(model: Model, asked: Asked, source: Source) -> Iterator[Answer]:
     """The chunks of a source, each with its predictions."""
     schema = tuple(source.schema())
-    columns = schema if asked.append else model.design.explaining or schema[:1]
+    needed = (*model.design.explaining, *_weight_column(asked))
+    columns = schema if asked.append else tuple(dict.fromkeys(needed)) or schema[:1]
     for chunk in source.scan(columns, rows_per_batch(max(len(model.names), len(columns)))):
-        seen = _features(model, asked, source, chunk)
-        found = model.predict_x(seen.x, seen.offset, asked.level, asked.kind)
-        n_missing = len(chunk.rows) - len(seen.rows)
-        if n_missing:
-            every = np.full((len(chunk.rows), *found.shape[1:]), np.nan)
-            every[np.searchsorted(chunk.rows, seen.rows)] = found
-            found = every
-        yield Answer(chunk if asked.append else None, found, n_missing, seen.n_unseen)
+        features = _features(model, asked, source, chunk, needed)
+        numbers = model.predict_rows(features, asked.level, asked.kind)
+        unestimable = _handle_unestimable(model, asked, source, features, numbers)
+        n, n_complete = len(chunk.rows), len(features.rows)
+        if n_complete < n:
+            every = np.full((n, *numbers.shape[1:]), np.nan)
+            every[np.searchsorted(chunk.rows, features.rows)] = numbers
+            numbers = every
+        counts = {
+            "rows": n,
+            "missing": n - n_complete,
+            "unseen": features.n_unseen,
+            "unestimable": int(unestimable.sum()),
+            "unweighted": _n_unweighted(model, asked, features),
+        }
+        yield Answer(chunk if asked.append else None, numbers, counts)
+
+
+def _handle_unestimable(
+    model: Model, asked: Asked, source: Source, features: Features, numbers: Floats
+) -> Mask:
+    """Which rows are not estimable, (n,); their numbers (n, k, m) are overwritten as was asked for."""
+    if model.row_space is None:
+        return np.zeros(len(features.rows), dtype=bool)
+    departures = model.row_space.departures(features.x)
+    rows = np.asarray(departures.any(axis=1))
+    if asked.unestimable == "raise" and rows.any():
+        first = int(rows.argmax())
+        raise GentleError(
+            f"row {features.rows[first] + 1:,} of {source.name} cannot be predicted by this rank-deficient "
+            f"fit: all rows of the fit satisfy {model.row_space.first_violated(departures[first])}, and "
+            "this one does not; unestimable='nan' has no prediction for it"
+        )
+    numbers[rows, :, int(asked.unestimable == "predict") :] = np.nan
+    return rows
+
+
+def _n_unweighted(model: Model, asked: Asked, features: Features) -> int:
+    """How many rows lack the weight that bounds of new rows need."""
+    if not asked.noisy:
+        return 0
+    if features.weight is not None:
+        return int(np.isnan(features.weight).sum())
+    return len(features.rows) if model.design.weights is not None else 0
+
+
+def _weight_column(asked: Asked) -> tuple[str, ...]:
+    """The column of the weights of new rows, where they are one."""
+    return (asked.weights,) if isinstance(asked.weights, str) else ()
+
+
+def _with_weights(
+    design: Design, source: Source, asked: Asked
+) -> tuple[Source, str | float | None]:
+    """The source with the weights of new rows, and the name of their column, or one number for all."""
+    given = asked.weights
+    if not asked.noisy:
+        return source, None
+    if given is None:
+        return source, design.weights if design.weights in source.schema() else None
+    if isinstance(given, str):
+        if given not in source.schema():
+            raise GentleError(
+                f"{source.name} has no column '{given}' for the weights of new rows: "
+                f"{near(given, source.schema())}"
+            )
+        return source, given
+    if is_number(given):
+        if not 0 < given < np.inf:
+            raise GentleError(f"the weight of new rows must be above 0, and is {given}")
+        return source, float(given)
+    return with_columns(source, {NEW_WEIGHTS: given}), NEW_WEIGHTS
 
 
 def _all_answered(answered: Callable[[Source], Iterator[Answer]], part: Source) -> list[Answer]:
@@ -252,13 +411,18 @@ def _all_answered(answered: Callable[[Source], Iterator[Answer]], part: Source) 
     return list(answered(part))
 
 
-def _features(model: Model, asked: Asked, source: Source, chunk: Chunk) -> Features:
-    design = model.design
-    if not design.explaining:  # the constant alone
-        n = len(chunk.rows)
-        return Features(np.empty((n, 0)), np.zeros(n), chunk.rows, 0)
-    own = chosen(chunk, design.explaining) if asked.append else chunk
-    return design.features(own, source.name, asked.unseen)
+def _features(
+    model: Model, asked: Asked, source: Source, chunk: Chunk, needed: Sequence[str]
+) -> Features:
+    design, n = model.design, len(chunk.rows)
+    if not needed:  # the intercept alone
+        features = Features(np.empty((n, 0)), np.zeros(n), chunk.rows, 0)
+    else:
+        own = chosen(chunk, needed) if asked.append else chunk
+        features = design.features(own, source.name, asked.unseen, *_weight_column(asked))
+    if isinstance(asked.weights, float):
+        return features._replace(weight=np.full(len(features.rows), asked.weights))
+    return features
 
 
 def refuse_level(level: float | None, what: str) -> None:

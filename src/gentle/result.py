@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,9 +18,10 @@ from gentle.batch import Floats
 from gentle.certificate import Certificate
 from gentle.choices import Choices
 from gentle.comparison import Claim, Question, compare
-from gentle.design import Design
+from gentle.design import Design, Features
 from gentle.driver import Progress, Stop, Watch
 from gentle.errors import GentleError, listed
+from gentle.estimability import RowSpace, Unestimable
 from gentle.exact import Exact, Placing
 from gentle.given import rows_again
 from gentle.inference import Contrast, Wald
@@ -28,6 +29,7 @@ from gentle.levels import Unseen
 from gentle.meat import Sandwich
 from gentle.predicting import Asked, Kind, Written, predict, predict_to, refuse_level
 from gentle.restrictions import restrictions
+from gentle.sinks import measures_like
 from gentle.sparse import written_out
 from gentle.statistics import (
     Moments,
@@ -38,7 +40,7 @@ from gentle.statistics import (
     solve_upper,
     subtracted,
 )
-from gentle.verdict import Verdict
+from gentle.verdict import UNITS, Verdict
 
 if TYPE_CHECKING:
     import polars as pl
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from gentle.pictures.fit import FitPictures
 
 Sums = Moments | Triangle
+SAME_ROWS_TOL = 1e-9  # of the target's size: fits of the same rows agree to rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +86,10 @@ class Fit:
     way: Descent | None = None  # of the descent, where there was one
     held_out: Score | None = None  # on rows that were held out
     single: bool = False  # whether data came as float32
+    coarse: Mapping[str, float] = field(
+        default_factory=dict
+    )  # column of x -> spacing of its type at
+    # 1, where that is coarser than float64
 
     def __post_init__(self) -> None:
         for values in (self.values, self.exact_values, self.descent_values):
@@ -95,9 +102,15 @@ class Fit:
 
     def __repr__(self) -> str:
         rows = f"{self.n_rows:,.0f} rows"
-        return f"<Fit of {self.target}: {len(self.names)} coefficients, {rows}, {self.solver}>"
+        solver = self.solver if self.converged else f"{self.solver}: {self.verdict.cause}"
+        return f"<Fit of {self.target}: {len(self.names)} coefficients, {rows}, {solver}>"
 
     # Coefficients and how sure they are
+
+    @property
+    def references(self) -> Mapping[str, str]:
+        """Column of text -> its reference level: the first that a row of the fit has."""
+        return self.design.references
 
     @property
     def coef(self) -> Mapping[str, float]:
@@ -130,6 +143,45 @@ class Fit:
         return self.way is not None and self.way.stop == "interrupted"
 
     @property
+    def converged(self) -> bool:
+        """Whether the coefficients are those of the exact solution, to within `tol`."""
+        return self.way is None or self.verdict.agrees
+
+    @property
+    def noise_free(self) -> bool:
+        """Whether the fit is essentially perfect: residuals no larger than the rounding of the data.
+
+        Then t, p, F and intervals are undefined, since only rounding would make them.
+        """
+        return bool(self.answer.noise_free[0])
+
+    @property
+    def inference_note(self) -> str:
+        """Why there are no t, p and intervals, in a sentence; empty where there are."""
+        if self.l2:
+            return "A ridge has no classical standard errors."
+        if self.df_resid <= 0:
+            return self._saturated
+        if self.noise_free:
+            return (
+                "The fit is essentially perfect: its residuals are no larger than the rounding of the "
+                "data, so t, p, F and intervals are undefined."
+            )
+        return ""
+
+    @property
+    def _saturated(self) -> str:
+        """That no degree of freedom is left, and why."""
+        none = "so no degree of freedom is left, and there are no error bars"
+        q, n = len(self.answer.coef), self.n_rows
+        if n < self.tally.n_used:
+            return (
+                f"The frequencies of {self.tally.n_used:,} rows sum to {n:.6g}, no more than the {q:,} "
+                f"coefficients, {none}: frequencies count rows, and weights= takes precisions."
+            )
+        return f"There are no more rows than coefficients, {none}."
+
+    @property
     def difference(self) -> Mapping[str, float]:
         """Name -> (descent - exact) in the certificate's yardstick; nan where there is no descent.
 
@@ -158,26 +210,30 @@ class Fit:
 
     @property
     def t_values(self) -> Mapping[str, float]:
-        """Name -> coefficient in standard errors."""
-        return self._named(inference.t_values(self.values, self._std_errors))
+        """Name -> exact coefficient in standard errors; nan for an essentially perfect fit."""
+        return self._named(self._t_values)
 
     @property
     def p_values(self) -> Mapping[str, float]:
         """Name -> two-sided probability of such a t under a coefficient of zero."""
-        t = inference.t_values(self.values, self._std_errors)
-        return self._named(inference.p_values(t, self.df))
+        return self._named(inference.p_values(self._t_values, self.df))
 
     def conf_int(self, level: float = 0.95) -> Mapping[str, tuple[float, float]]:
         """Name -> (low, high) of the t interval, or of the normal one where use_t is False.
 
+        Intervals are those of the exact solution, also where a descent has not converged.
+
         Raises GentleError for a level that is not between 0 and 1.
         """
-        bounds = inference.intervals(self.values, self._std_errors, self.df, level)
+        std_errors = np.where(self.noise_free, np.nan, self._std_errors)
+        bounds = inference.intervals(self.exact_values, std_errors, self.df, level)
         pairs = zip(*(map(float, side) for side in bounds), strict=True)
         return MappingProxyType(dict(zip(self.names, pairs, strict=True)))
 
     def test(self, restrictions_text: str) -> Contrast:
         """Linear restrictions such as "a = b, c = 0", each alone and all together (Wald 1943).
+
+        They are tested on the exact solution.
 
         Raises GentleError for a name that is no coefficient's, and for one that was left out.
         """
@@ -188,23 +244,50 @@ class Fit:
         if not isinstance(restrictions_text, str):
             raise GentleError("restrictions are a text, such as 'a = b, c = 0'")
         matrix, values, labels = restrictions(restrictions_text, self.names)
-        return inference.contrast(
-            matrix, values, self.values, self.vcov, self.df, labels, self.names
-        )
+        return self._tested(matrix, values, labels)
 
     @property
     def f_test(self) -> Wald:
-        """That all slopes of the exact answer are zero, by the covariance of `errors`.
+        """F test that all slopes of the exact solution are zero, by the covariance of `errors`.
 
         The root is triangular with the constant first, so that in its coordinates the slopes stand
         apart and their covariance is the meat: collinear columns lose no digits.
         """
-        if self.l2:
-            return Wald(math.nan, len(self.answer.fitted.columns), self.df, math.nan)
+        n_slopes = len(self.answer.fitted.columns)
+        if self._untestable:
+            return Wald(math.nan, n_slopes, self.df, math.nan, self._untestable)
         first = int(self.design.intercept)
         fitted = self.answer.fitted
         slopes = solve_upper(fitted.root[first:, first:], fitted.coef[first:, 0])
         return inference.wald(slopes, self.sandwich.meat[first:, first:], self.df, alike=True)
+
+    @property
+    def _untestable(self) -> str:
+        """Why no test of this fit has a meaning; empty where tests have one."""
+        if self.l2:
+            return "a ridge has no standard errors"
+        if self.df_resid <= 0:
+            return "no degrees of freedom are left"
+        return "the fit is essentially perfect" if self.noise_free else ""
+
+    @property
+    def _t_values(self) -> Floats:
+        t = inference.t_values(self.exact_values, self._std_errors)
+        return np.where(self.noise_free, np.nan, t)
+
+    def _tested(self, matrix: Floats, values: Floats, labels: Sequence[str]) -> Contrast:
+        """Restrictions R b = r of the exact solution: R (m, q), r (m,) and their texts."""
+        vcov = np.full_like(self.vcov, np.nan) if self._untestable else self.vcov
+        return inference.contrast(
+            matrix,
+            values,
+            self.exact_values,
+            vcov,
+            self.df,
+            labels,
+            self.names,
+            reason=self._untestable,
+        )
 
     # The fit as a whole
 
@@ -265,7 +348,7 @@ class Fit:
 
     @property
     def sigma(self) -> float:
-        """Residual standard deviation; nan without degrees of freedom."""
+        """Residual standard deviation of the exact solution; nan without degrees of freedom."""
         return float(np.sqrt(self.answer.sigma2[0]))
 
     @property
@@ -286,8 +369,8 @@ class Fit:
 
     @property
     def log_likelihood(self) -> float:
-        """Gaussian, at its maximum; nan under a ridge, which is not there."""
-        if self.l2:
+        """Gaussian, at its maximum; nan under a ridge, and without `sigma` for want of digits."""
+        if self.l2 or (self.df_resid > 0 and math.isnan(self.sigma)):
             return math.nan
         return inference.log_likelihood(self.rss, self.n_rows, self.tally.log_weights)
 
@@ -341,6 +424,8 @@ class Fit:
         kind: Kind = "mean",
         append: bool = False,
         unseen: Unseen = "error",
+        unestimable: Unestimable | None = None,
+        weights: Any = None,
         engine: Any = "here",
     ) -> Any:
         """Predictions for the rows of a frame, a file or an array, (n,); nan where one is missing.
@@ -360,11 +445,24 @@ class Fit:
                 "reference" predicts it as of the reference level, where there is one, "missing" has no
                 prediction for it.
                 Such rows are counted, and warned of.
+            unestimable: what becomes of a row that a rank-deficient fit cannot predict, since it violates
+                a linear relation that held in all rows of the fit: "nan" has no prediction for it, "raise"
+                refuses it, "predict" takes the coefficients as they are, without bounds. By default "nan",
+                and with rank="minimum-norm", which makes the coefficients unique, "predict". Such rows
+                are counted, and warned of.
+            weights: of new rows, in the units of the weights of the fit, for kind="new": a column's name,
+                an array (n,) or one number for all. By default the column of the fit's weights, where the
+                rows have it; a weighted fit has no bounds for a new row of unknown weight.
             engine: where the rows are worked on, as in `gentle.fit`.
 
-        Raises GentleError for a column that is not there and for a level that the fit did not see.
+        Predictions by a descent that has not converged are x'coef with its coefficients, and a
+        GentleWarning says so; they have no intervals, which belong to the exact solution.
+
+        Raises GentleError for a column that is not there, for a level that the fit did not see, and for an
+        interval of a descent that has not converged.
         """
-        return predict(self, data, offset, Asked(interval, kind, append, unseen, engine))
+        asked = Asked(interval, kind, append, unseen, engine, unestimable, weights)
+        return predict(self, data, offset, asked)
 
     def predict_to(
         self,
@@ -376,6 +474,8 @@ class Fit:
         kind: Kind = "mean",
         append: bool = False,
         unseen: Unseen = "error",
+        unestimable: Unestimable | None = None,
+        weights: Any = None,
         engine: Any = "here",
     ) -> Written:
         """Write predictions to a file, a line for each row in their order; see `predict`.
@@ -387,28 +487,61 @@ class Fit:
 
         Raises GentleError as `predict` does, and where the file cannot be written.
         """
-        return predict_to(
-            self, data, Path(path), offset, Asked(interval, kind, append, unseen, engine)
-        )
+        asked = Asked(interval, kind, append, unseen, engine, unestimable, weights)
+        return predict_to(self, data, Path(path), offset, asked)
 
     @property
     def explained(self) -> tuple[str, ...]:
         """The targets: one."""
         return (self.target,)
 
-    def predict_x(self, x: Any, known: Floats, level: float | None, kind: Kind) -> Floats:
-        """Predictions for rows x (n, p) of the design with offsets (n,), as `predicting.Model` has it."""
+    def caveat(self, level: float | None) -> str:
+        """What a reader of its predictions must know; see `predicting.Model.caveat`."""
+        if not self.converged:
+            return (
+                f"the descent of '{self.target}' has not converged (it is at most "
+                f"{self.certificate.within:.3g} {UNITS[self.certificate.unit]} from the exact solution), "
+                "and these predictions are by its coefficients"
+            )
+        note = self.inference_note if level is not None else ""
+        return f"{note[:1].lower()}{note[1:].removesuffix('.')}"
+
+    @cached_property
+    def row_space(self) -> RowSpace | None:
+        """The relations that hold in all rows of the fit; None where its columns have full rank."""
+        return RowSpace(self.answer, self.dependent) if self.dependent else None
+
+    @property
+    def default_unestimable(self) -> Unestimable:
+        """What `predict` does with rows that are not estimable, unless it is told."""
+        return "predict" if self.choices.rank == "minimum-norm" else "nan"
+
+    @property
+    def heteroskedastic(self) -> bool:
+        """Whether the standard errors allow for noise that differs between rows."""
+        return self.choices.errors != "classical"
+
+    def predict_rows(self, features: Features, level: float | None, kind: Kind) -> Floats:
+        """Predictions for rows of the design, as in `predicting.Model`."""
         if self.l2:
             refuse_level(level, "a ridge")
-        seen, z = self.answer.fitted.see(written_out(x))
-        value = seen[:, 0] if self.way is None else x @ self.slopes + self.intercept
-        value = value + known
+        if level is not None and not self.converged:
+            raise GentleError(
+                f"the descent of '{self.target}' has not converged, and intervals belong to the exact "
+                "solution: fit with solver='exact', or go on with fit.continue_(data)"
+            )
+        x = written_out(features.x)
+        centered, z = self.answer.fitted.see(x)
+        value = self._linear_predictor(x, centered[:, 0]) + features.offset
         if level is None:
             return value[:, None, None]
         square = ((z @ self.sandwich.meat) * z).sum(axis=1)
+        noise = self._noise(features.weight) if kind == "new" else 0.0
         with np.errstate(invalid="ignore"):  # a two-way clustered variance may be negative
-            std_error = np.sqrt(square + (self.sigma**2 if kind == "new" else 0.0))
-        low, high = inference.intervals(value, std_error, self.df, level)
+            std_error = np.sqrt(square + noise)
+        spread = np.where(self.noise_free, np.nan, std_error)
+        exact = value if self.way is None else centered[:, 0] + features.offset
+        low, high = inference.intervals(exact, spread, self.df, level)
         return np.stack([value, std_error, low, high], axis=1)[:, None]
 
     def influence(
@@ -420,12 +553,16 @@ class Fit:
         offset: Any = None,
         cluster: Any = None,
         dfbetas: bool = False,
-    ) -> Mapping[str, Floats]:
+    ) -> Any:
         """Residual, leverage, Cook's distance and the other measures of each row that was fitted.
+
+        A frame of the kind of `data`, polars where it is none: one row for each row of the fit, with its
+        place in `data` in the column "row".
 
         Args:
             data: the rows of the fit.
-            dfbetas: whether to add how far each row moves each coefficient, (n, q) numbers.
+            dfbetas: whether to add how far each row moves each coefficient, as columns "dfbetas_" and its
+                name.
             weights, frequencies, offset, cluster: where the fit was given them as arrays, (n,).
 
         Raises GentleError under a ridge, and for rows that are not those of the fit.
@@ -440,7 +577,7 @@ class Fit:
             offset=offset,
             cluster=cluster,
         )
-        return influence(self, rows, dfbetas=dfbetas)
+        return measures_like(data, influence(self, rows, dfbetas=dfbetas))
 
     def continue_(
         self,
@@ -473,8 +610,19 @@ class Fit:
 
     # Other answers
 
-    def compare(self, other: Fit | Claim) -> Verdict:
-        """How far another answer to this question is from the exact one, and why they differ."""
+    def compare(self, other: Fit | Claim) -> Verdict | Wald:
+        """Compare with another fit: nested models by an F test, and the same model by a verdict.
+
+        Of two fits whose columns are nested, with the same target and rows, the F test of the columns that
+        only one of them has, as by R's anova; it takes the covariance of the larger model. Otherwise how
+        far another answer to this question is from the exact one, and why they differ.
+
+        Raises GentleError for models that are not nested, and for nested ones of other rows.
+        """
+        if isinstance(other, Fit) and self._nests(other):
+            return self._nested_test(other)
+        if isinstance(other, Fit) and other._nests(self):
+            return other._nested_test(self)
         if isinstance(other, Fit):
             other = self._aligned(other)
         if not isinstance(other, Claim):
@@ -558,6 +706,31 @@ class Fit:
 
     # Within
 
+    def _linear_predictor(self, x: Floats, centered: Floats) -> Floats:
+        """x'b of rows x (n, p), (n,), without cancellation in columns that lie far from zero.
+
+        `centered` is the same from the columns that were solved for, about their center.
+        """
+        if self.way is not None:
+            return x @ self.slopes + self.intercept
+        if self.placing.mix is None:
+            return centered
+        fitted = self.answer.fitted
+        center = np.zeros(x.shape[1])
+        center[fitted.columns] = fitted.centre
+        for relation in self.answer.problem.dependent:
+            on = center[list(relation.on)]
+            center[relation.column] = relation.constant + on @ np.array(relation.slopes)
+        level = float(fitted.coef[0, 0]) if fitted.intercept else 0.0
+        return level + (x - center) @ self.slopes
+
+    def _noise(self, weight: Floats | None) -> Any:
+        """The variance of a new row's own noise: sigma^2 over its weight; nan where that is not known."""
+        if weight is None:
+            return self.sigma**2 if self.design.weights is None else math.nan
+        with np.errstate(divide="ignore"):
+            return self.sigma**2 / weight
+
     @property
     def _yardstick(self) -> Floats:
         """What the certificate measures by, for all coefficients (q,)."""
@@ -568,7 +741,7 @@ class Fit:
     @cached_property
     def _std_errors(self) -> Floats:
         """Of unit rows of the basis, times their lengths: squares of far units are never formed."""
-        if self.l2:
+        if self.l2 or not len(self.answer.coef):
             return np.full(len(self.names), np.nan)
         basis = self.placing.rows(self.answer.basis)
         lengths = np.linalg.norm(basis, axis=1)
@@ -607,12 +780,39 @@ class Fit:
         flat = [it.column for it in relations if max(map(abs, it.shares), default=0) <= it.nearness]
         return frozenset(self.design.names[at] for at in flat)
 
+    def _nests(self, other: Fit) -> bool:
+        """Whether the other model has some of these columns, and no others."""
+        return self.target == other.target and set(other.names) < set(self.names)
+
+    def _nested_test(self, smaller: Fit) -> Wald:
+        """F test that the coefficients which the smaller model lacks are zero."""
+        sizes = [float(one.answer.target_size[0]) for one in (self, smaller)]
+        same = (
+            self.n_rows == smaller.n_rows and abs(sizes[0] - sizes[1]) <= SAME_ROWS_TOL * sizes[0]
+        )
+        if not same:
+            raise GentleError(
+                f"an F test of nested models needs fits of the same rows, and these have "
+                f"{self.n_rows:,.0f} and {smaller.n_rows:,.0f}: rows that lack a value of one of the "
+                "columns are not in both, or weights and offsets differ"
+                if self.n_rows != smaller.n_rows
+                else "an F test of nested models needs fits of the same rows, and these have other "
+                "targets, weights or offsets"
+            )
+        kept = [self.names[at] for at in self.placing.kept]
+        lacking = [name for name in kept if name not in smaller.names]
+        matrix = np.array([[float(name == one) for name in self.names] for one in lacking])
+        return self._tested(
+            matrix.reshape(len(lacking), len(self.names)), np.zeros(len(lacking)), lacking
+        ).wald
+
     def _aligned(self, other: Fit) -> Claim:
         """What another fit claims, its coefficients in the order of these names."""
         if other.target != self.target or set(other.names) != set(self.names):
             raise GentleError(
-                f"only fits of the same target and columns can be compared: these explain "
-                f"'{self.target}' by {listed(self.names)}, and '{other.target}' by {listed(other.names)}"
+                "only fits of the same target, and of the same or nested columns, can be compared: these "
+                f"explain '{self.target}' by {listed(self.names)}, and '{other.target}' by "
+                f"{listed(other.names)}"
             )
         claim = other._claim
         if other.names == self.names:
@@ -650,7 +850,12 @@ class Fit:
                 "functions that learn from them"
             )
         tally = self.tally.merge(other.tally.negative() if negative else other.tally)
-        return from_sums(self, sums(self.sums, other.sums), tally)
+        like = replace(
+            self,
+            single=self.single or other.single,
+            coarse={**self.coarse, **other.coarse},
+        )
+        return from_sums(like, sums(self.sums, other.sums), tally)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -693,13 +898,16 @@ class Fits(Mapping[str, Fit]):
         kind: Kind = "mean",
         append: bool = False,
         unseen: Unseen = "error",
+        unestimable: Unestimable | None = None,
+        weights: Any = None,
         engine: Any = "here",
     ) -> Any:
         """Predictions of every target, (n, k); see `Fit.predict`.
 
         In a frame each target has its columns, as prediction_y1.
         """
-        return predict(self, data, offset, Asked(interval, kind, append, unseen, engine))
+        asked = Asked(interval, kind, append, unseen, engine, unestimable, weights)
+        return predict(self, data, offset, asked)
 
     def predict_to(
         self,
@@ -711,12 +919,13 @@ class Fits(Mapping[str, Fit]):
         kind: Kind = "mean",
         append: bool = False,
         unseen: Unseen = "error",
+        unestimable: Unestimable | None = None,
+        weights: Any = None,
         engine: Any = "here",
     ) -> Written:
         """Write predictions of every target to a file; see `Fit.predict_to`."""
-        return predict_to(
-            self, data, Path(path), offset, Asked(interval, kind, append, unseen, engine)
-        )
+        asked = Asked(interval, kind, append, unseen, engine, unestimable, weights)
+        return predict_to(self, data, Path(path), offset, asked)
 
     @property
     def design(self) -> Design:
@@ -733,9 +942,30 @@ class Fits(Mapping[str, Fit]):
         """The targets, (k,)."""
         return tuple(self)
 
-    def predict_x(self, x: Any, known: Floats, level: float | None, kind: Kind) -> Floats:
-        """Predictions for rows of the design; see `Fit.predict_x`."""
-        return np.concatenate([one.predict_x(x, known, level, kind) for one in self.fits], axis=1)
+    def caveat(self, level: float | None) -> str:
+        """What a reader of their predictions must know; see `predicting.Model.caveat`."""
+        return "; ".join(filter(None, (one.caveat(level) for one in self.fits)))
+
+    def predict_rows(self, features: Features, level: float | None, kind: Kind) -> Floats:
+        """Predictions for rows of the design; see `Fit.predict_rows`."""
+        return np.concatenate(
+            [one.predict_rows(features, level, kind) for one in self.fits], axis=1
+        )
+
+    @property
+    def row_space(self) -> RowSpace | None:
+        """That of each fit."""
+        return self.fits[0].row_space
+
+    @property
+    def default_unestimable(self) -> Unestimable:
+        """That of each fit."""
+        return self.fits[0].default_unestimable
+
+    @property
+    def heteroskedastic(self) -> bool:
+        """That of each fit."""
+        return self.fits[0].heteroskedastic
 
     def __add__(self, other: Fits) -> Fits:
         """The fits of the rows of both, as `Fit.__add__` has them."""

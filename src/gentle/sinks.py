@@ -5,7 +5,7 @@ To add a format: its line in `SINKS`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -14,6 +14,7 @@ from queue import Empty, Full, Queue
 from threading import Event
 from typing import Any
 
+import numpy as np
 import polars as pl
 from polars.io.plugins import register_io_source
 
@@ -149,6 +150,20 @@ def like(data: Any, frame: pl.DataFrame, added: Sequence[str]) -> Any:
             data = data.append_column(name, table[name])
         return data
     return frame.lazy() if isinstance(data, pl.LazyFrame) else frame
+
+
+def measures_like(data: Any, measures: Mapping[str, Any]) -> Any:
+    """Measures (n,) of rows as a frame of the kind of `data`; pandas keeps the labels of these rows."""
+    numbers = {name: values for name, values in measures.items() if name != "row"}
+    frame = pl.DataFrame({"row": measures["row"]}).hstack(
+        as_columns(list(numbers), np.column_stack(list(numbers.values())))
+    )
+    kind = type(data)
+    package = kind.__module__.split(".")[0]
+    if package == "pandas" and is_frame(data):
+        columns = {name: frame[name].to_numpy() for name in frame.columns}
+        return data.iloc[measures["row"]][[]].assign(**columns)
+    return frame.to_arrow() if package == "pyarrow" and kind.__name__ == "Table" else frame
 
 
 def stacked(frames: Sequence[pl.DataFrame], schema: Schema) -> pl.DataFrame:

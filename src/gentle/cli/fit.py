@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from gentle.cli.predict import WhenUnseen
 from gentle.cli.progress import Line
 from gentle.cli.terminal import (
     INTERRUPTED,
@@ -84,6 +85,14 @@ def fit(
             help="What to do with dependent columns: drop, minimum-norm or raise.", metavar="RULE"
         ),
     ] = "drop",
+    rank_tol: Annotated[
+        float | None,
+        typer.Option(
+            help="When columns are dependent, in units of their scales; by default the rounding of their "
+            "values.",
+            metavar="NUMBER",
+        ),
+    ] = None,
     exact: Annotated[
         bool, typer.Option("--exact", help="The exact answer alone, with its intervals.")
     ] = False,
@@ -122,6 +131,13 @@ def fit(
     tol: Annotated[
         float, typer.Option(help="How near the descent must come, in standard errors.")
     ] = 1e-3,
+    unseen: Annotated[
+        WhenUnseen,
+        typer.Option(
+            help="A held-out row with a level that no train row has: refuse it, score it as the reference "
+            "level, or leave it out of the score."
+        ),
+    ] = WhenUnseen.error,
     seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.", min=0)] = 0,
     save: Annotated[
         Path | None,
@@ -173,6 +189,7 @@ def fit(
             file,
             formula,
             target=target,
+            unseen=unseen.value,
             solver="exact" if exact else solver,
             learning_rate=learning_rate,
             momentum=momentum,
@@ -181,6 +198,7 @@ def fit(
             max_passes=max_passes,
             time_limit=time_limit,
             rank=rank,
+            rank_tol=rank_tol,
             errors=errors,
             cluster=tuple(cluster) if cluster else None,
             lags=lags,

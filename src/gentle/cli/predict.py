@@ -21,6 +21,14 @@ class IntervalOf(StrEnum):
     new = "new"
 
 
+class WhenUnestimable(StrEnum):
+    """What becomes of a row that a rank-deficient fit cannot predict."""
+
+    nan = "nan"
+    error = "raise"
+    predict = "predict"
+
+
 class WhenUnseen(StrEnum):
     """What becomes of a row with a level that the fit did not see."""
 
@@ -63,6 +71,22 @@ def predict(
             "nothing."
         ),
     ] = WhenUnseen.error,
+    unestimable: Annotated[
+        WhenUnestimable | None,
+        typer.Option(
+            help="A row that a rank-deficient fit cannot predict: predict nothing, refuse it, or take the "
+            "coefficients as they are.",
+            show_default="nan; predict for minimum-norm",
+        ),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="Weights of new rows, for --kind new: a column, or one number for all.",
+            metavar="COLUMN",
+            show_default="the column of the fit's weights",
+        ),
+    ] = None,
     engine: EngineOption = "here",
 ) -> None:
     """Predict the target for each row of a file, from a saved model.
@@ -92,6 +116,8 @@ def predict(
             append,
             unseen.value,
             spinner.watched(engine),
+            None if unestimable is None else unestimable.value,
+            _number_or_name(weights),
         )
         if out is None:
             first, written = first_rows(found, file, asked, SHOWN)
@@ -102,3 +128,11 @@ def predict(
         console().print(predictions(first, written))
     else:
         console().print(f"Predictions: {out}\n{written}.", markup=False, soft_wrap=True)
+
+
+def _number_or_name(text: str | None) -> str | float | None:
+    """One weight for all rows, or the name of a column."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text

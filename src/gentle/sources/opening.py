@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 from scipy.sparse import csc_array, csc_matrix, csr_array, csr_matrix, issparse
 from torch.utils.data import DataLoader, Dataset
@@ -133,10 +134,12 @@ def _of_columns(data: Mapping[str, Any]) -> pl.DataFrame:
     return pl.DataFrame(_series(columns))
 
 
-def pair_targets(data: Any, source: Source | None = None) -> tuple[str, ...]:
-    """The names of y where the data are a pair (X, y), or batches of such."""
+def pair_targets(
+    data: Any, source: Source | None = None, names: Sequence[str] | None = None
+) -> tuple[str, ...]:
+    """The names of y where the data are a pair (X, y), or batches of such; `names` are those of X."""
     if isinstance(data, tuple) and len(data) == 2:
-        return tuple(_targets(data[1]))
+        return tuple(_targets(data[1], _column_names(data[0], names)))
     first = source.first if isinstance(source, Batches) else None
     return tuple(first.other) if isinstance(first, Arrays) else ()
 
@@ -159,7 +162,8 @@ def with_columns(source: Source, columns: dict[str, Any], *, labels: bool = Fals
             "its columns: an array beside it cannot be read in step"
         )
     arrays = {
-        name: _labels(column) if labels else _array(column) for name, column in columns.items()
+        name: _labels(column) if labels else _with_nan(_array(column))
+        for name, column in columns.items()
     }
     for name, array in arrays.items():
         if array.shape != (source.height(),):
@@ -175,8 +179,11 @@ def with_columns(source: Source, columns: dict[str, Any], *, labels: bool = Fals
 
 
 def _pair(x: Any, y: Any, names: Sequence[str] | None) -> Source:
-    """X and y: a target is called by its own name where it has one, else 'y', or 'y1', 'y2', ..."""
-    targets = _targets(y)
+    """X and y: a target is called by its own name where it has one.
+
+    Else it is 'y', or 'y1', 'y2', ...; in parentheses where X has a column of that name.
+    """
+    targets = _targets(y, _column_names(x, names))
     if _is_frame(x):
         frame = _frame(x)
         for target in targets:
@@ -190,39 +197,78 @@ def _pair(x: Any, y: Any, names: Sequence[str] | None) -> Source:
     return Arrays(x, _names(x, names), targets)
 
 
-def _targets(y: Any) -> dict[str, Numbers]:
-    """Name -> column (n,) of one target or several."""
+def _column_names(x: Any, names: Sequence[str] | None) -> Sequence[str]:
+    """The names of X, where it has any."""
+    if not _is_frame(x):
+        return names or ()
+    if isinstance(x, pl.DataFrame):
+        return x.columns
+    return list(map(str, _pandas_names(x))) or _frame(x).columns
+
+
+def _targets(y: Any, taken: Sequence[str]) -> dict[str, Numbers]:
+    """Name -> column (n,) of one target or several, beside columns whose names are taken."""
     if _is_frame(y) and not hasattr(y, "name"):
         frame = _frame(y)
         return {name: frame[name].to_numpy() for name in frame.columns}
-    columns = _array(y)
+    columns, taken_names = _with_nan(_array(y)), set(taken)
     if columns.ndim == 2 and columns.shape[1] > 1:
-        return {f"y{j + 1}": column for j, column in enumerate(columns.T)}
-    name = str(getattr(y, "name", None) or "y")
+        own = [f"y{j + 1}" for j in range(columns.shape[1])]
+        if not taken_names.isdisjoint(own):
+            own = [f"({name})" for name in own]
+        return dict(zip(own, columns.T, strict=True))
+    name = str(getattr(y, "name", None) or ("(y)" if "y" in taken_names else "y"))
     return {name: columns[:, 0] if columns.ndim == 2 and columns.shape[1] == 1 else columns}
 
 
 def _labels(data: Any) -> Labels:
-    """Labels of clusters: whole numbers, numbers or texts, none of them missing."""
+    """Labels of clusters: integers, numbers or strings; where some are missing, numbers with NaN there."""
     if isinstance(data, list | tuple):  # numpy would make one text of nan and another of a number
         data = np.array(data, dtype=object)
     labels = np.asarray(data.detach().cpu() if hasattr(data, "detach") else data)
     if labels.dtype.kind == "O":
-        if any(label is None or label != label for label in labels.ravel()):
-            raise GentleError(
-                "a cluster is missing for some row: give each row one, or leave it out"
-            )
-        texts = {isinstance(label, str) for label in labels.ravel()}
+        missing = np.array([_is_missing(label) for label in labels.ravel()]).reshape(labels.shape)
+        texts = {isinstance(label, str) for label in labels[~missing]}
         if len(texts) > 1:
             raise GentleError("some clusters are texts and others are not: make all of them texts")
+        if missing.any():
+            return _numbered(labels, missing)
         labels = labels.astype(str) if texts == {True} else _array(labels.tolist())
     if labels.dtype.kind == "M":
+        if (missing := np.isnat(labels)).any():
+            return _numbered(labels, missing)
         labels = labels.astype(np.int64)
     if labels.dtype.kind in "biu":
         labels = labels.astype(np.int64)
     if labels.dtype.kind not in "ifU":
         raise GentleError(f"clusters must be whole numbers or texts, and hold {labels.dtype}")
     return labels
+
+
+def _numbered(labels: npt.NDArray[Any], missing: npt.NDArray[np.bool_]) -> Labels:
+    """Labels (n,) as the numbers of their groups, NaN where they are missing."""
+    groups: dict[Any, int] = {}
+    numbers = np.full(labels.shape, np.nan)
+    numbers[~missing] = [groups.setdefault(label, len(groups)) for label in labels[~missing]]
+    return numbers
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether a value of Python's or of pandas' is none: None, NaN or NA."""
+    try:
+        return value is None or bool(value != value)
+    except TypeError:  # NA is neither equal nor unequal
+        return True
+
+
+def _with_nan(values: Numbers) -> Numbers:
+    """Objects that are numbers, or missing, as float64 with NaN; other values stay."""
+    if values.dtype.kind != "O":
+        return values
+    own = [np.nan if _is_missing(value) else value for value in values.ravel()]
+    if all(is_number(value) for value in own):
+        return np.array(own, dtype=np.float64).reshape(values.shape)
+    return values
 
 
 def _is_frame(data: Any) -> bool:
@@ -291,7 +337,7 @@ def _array(data: Any) -> Numbers:
 def _matrix(data: Any) -> Numbers | csr_array:
     """X as a numpy array, or where it is sparse by compressed rows with each entry once."""
     if not is_sparse_matrix(data):
-        return _array(data)
+        return _with_nan(_array(data))
     if hasattr(data, "layout"):
         parts = data.detach().cpu()
         blocked = "sparse_bs" in str(parts.layout)
