@@ -173,7 +173,7 @@ def _document(text: str | None) -> dict[str, Any]:
     if text is None:
         raise GentleError("it is a safetensors file of something else")
     try:
-        document = json.loads(text, parse_constant=_refuse_constant)
+        document = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError):
         raise GentleError("its metadata are not JSON") from None
     if not isinstance(document, dict) or not isinstance(document.get("format"), int):
@@ -191,6 +191,14 @@ def _document(text: str | None) -> dict[str, Any]:
 def _refuse_constant(name: str) -> Any:
     """Numbers that JSON does not know stand as texts: see `_packed`."""
     raise ValueError(f"{name} is no JSON")
+
+
+def _finite(text: str) -> float:
+    """A number of JSON as float64; ValueError for one that is beyond it, as 1e999."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is beyond float64")
+    return number
 
 
 def _text(document: Mapping[str, Any]) -> str:
