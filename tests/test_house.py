@@ -44,6 +44,7 @@ FLOORS = {
     "solve": (
         *(
             "sketch",
+            "spectrum",
             "problem",
             "exact",
             "estimability",
@@ -59,7 +60,7 @@ FLOORS = {
         *("online", "coefficients", "answering", "descending", "fitting", "model_file"),
         *("continuing", "checking", "contesting"),
     ),
-    "show": ("story", "tables", "modules", "pictures", "report", "estimators", "cli"),
+    "show": ("story", "tables", "modules", "pictures", "report", "estimators", "cli", "__main__"),
 }
 BESIDE = ("textbook", "tour")  # the tutorial: it may use the house, and only the command knows it
 TEXTBOOK_MAY = ("gentle.errors", "gentle.solvers.limits")  # a formula stands once

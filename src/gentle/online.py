@@ -27,7 +27,7 @@ from gentle.averaging import (
 )
 from gentle.batch import INTERCEPT, Batch, Floats
 from gentle.design import Design, Features, Rows, learn_design, refuse_lacking
-from gentle.errors import CovarianceWarning, GentleError, listed
+from gentle.errors import CovarianceWarning, GentleError, listed, printable
 from gentle.estimability import Unestimable
 from gentle.levels import Unseen
 from gentle.predicting import Asked, Kind, Written, predict, predict_to, refuse_level
@@ -70,7 +70,7 @@ class OnePass:
 
     def __repr__(self) -> str:
         rows = f"{self.n_rows:,} rows met once"
-        return f"<OnePass of {self.target}: {len(self.names)} coefficients, {rows}>"
+        return f"<OnePass of {printable(self.target)}: {len(self.names)} coefficients, {rows}>"
 
     @property
     def target(self) -> str:

@@ -20,7 +20,7 @@ from gentle.choices import Choices
 from gentle.comparison import Claim, Question, compare
 from gentle.design import Design, Features
 from gentle.driver import Progress, Stop, Watch
-from gentle.errors import GentleError, listed
+from gentle.errors import GentleError, listed, printable
 from gentle.estimability import RowSpace, Unestimable
 from gentle.exact import Exact, Placing
 from gentle.given import rows_again
@@ -103,7 +103,9 @@ class Fit:
     def __repr__(self) -> str:
         rows = f"{self.n_rows:,.0f} rows"
         solver = self.solver if self.converged else f"{self.solver}: {self.verdict.cause}"
-        return f"<Fit of {self.target}: {len(self.names)} coefficients, {rows}, {solver}>"
+        return (
+            f"<Fit of {printable(self.target)}: {len(self.names)} coefficients, {rows}, {solver}>"
+        )
 
     # Coefficients and how sure they are
 
@@ -877,7 +879,9 @@ class Fits(Mapping[str, Fit]):
         return len(self.fits)
 
     def __repr__(self) -> str:
-        return f"<Fits of {', '.join(self)}: {len(self.fits[0].names)} coefficients each>"
+        return (
+            f"<Fits of {printable(', '.join(self))}: {len(self.fits[0].names)} coefficients each>"
+        )
 
     @property
     def coef(self) -> Mapping[str, Mapping[str, float]]:

@@ -136,7 +136,7 @@ def test_a_command_that_is_ended_leaves_nothing(tmp_path, proofs):
     pl.DataFrame({"x": x, "y": x}).write_csv(tmp_path / "d.csv")
     gentle.fit(FRAME, "y ~ x").save(tmp_path / "m.gentle")
     before = sorted(tmp_path.iterdir())
-    run = "from gentle.cli.main import main; main()"
+    run = "from gentle.cli import main; main()"
     for number in (signal.SIGTERM, signal.SIGHUP) if proofs else (signal.SIGTERM,):
         process = subprocess.Popen(
             [sys.executable, "-c", run, "predict", "m.gentle", "d.csv", "-o", "out.csv", "--append"],
