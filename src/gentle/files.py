@@ -34,12 +34,10 @@ def written(path: Path) -> Iterator[Path]:
     refuse_place(path)
     whole = Path(os.path.realpath(path))
     temporary = whole.with_name(f".{secrets.token_hex(16)}.part")
+    ours = True  # from before it is created: a signal may come in between
     with ended_by_signals():
         try:
             os.close(os.open(temporary, CREATED, 0o666))
-        except OSError as error:
-            raise _unwritable(path, error) from None
-        try:
             mode = (whole if whole.exists() else temporary).stat().st_mode & 0o7777
             yield temporary
             with open(temporary, "rb+") as file:
@@ -47,10 +45,12 @@ def written(path: Path) -> Iterator[Path]:
             temporary.chmod(mode)
             os.replace(temporary, whole)
         except OSError as error:
+            ours = not isinstance(error, FileExistsError)
             raise _unwritable(path, error) from None
         finally:
             with suppress(OSError):
-                temporary.unlink()
+                if ours:
+                    temporary.unlink()
 
 
 @contextmanager

@@ -142,6 +142,10 @@ def load(path: str | os.PathLike[str]) -> Model:
         raise GentleError(
             f"{path} is no model file, or half of one: give a file that fit.save wrote, or fetch it again"
         ) from None
+    except RecursionError:
+        raise GentleError(
+            f"{path} holds no model that can be used: it is nested too deep"
+        ) from None
     except (GentleError, UnicodeError) as error:
         raise GentleError(f"{path} holds no model that can be used: {error}") from None
 
