@@ -11,7 +11,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from queue import Empty, Full, Queue
-from threading import Event
+from threading import Event, Lock
 from typing import Any
 
 import numpy as np
@@ -63,6 +63,7 @@ def _pour(
     given back.
     """
     ahead: Queue[pl.DataFrame | None] = Queue(AHEAD)
+    writing, cancelled = Lock(), Event()
     ended = Event()  # however this function ends, also by a signal at any point of it
 
     def taken(*_: Any) -> Iterator[pl.DataFrame]:
@@ -77,9 +78,14 @@ def _pour(
                 return
             yield frame
 
+    def work() -> None:
+        with writing:
+            if not cancelled.is_set():
+                sink(register_io_source(taken, schema=pl.Schema(schema)))
+
     with ThreadPoolExecutor(1) as thread:
         try:
-            sinking = thread.submit(sink, register_io_source(taken, schema=pl.Schema(schema)))
+            sinking = thread.submit(work)
             for frame in frames:
                 while not sinking.done():  # it may have failed, and take no more
                     with suppress(Full):
@@ -87,10 +93,16 @@ def _pour(
                         break
                 if sinking.done():
                     break
+        except BaseException:
+            cancelled.set()
+            raise
         finally:
             ended.set()
             with suppress(Full):
                 ahead.put_nowait(None)
+            if cancelled.is_set():
+                with writing:  # a signal may have hidden from the executor a thread that it started
+                    pass
         sinking.result()
 
 
