@@ -29,10 +29,15 @@ FLOORS = {
             "plain",
         ),
         *(
+            "expressions",
+            "calls",
             "formula",
             "restrictions",
+            "evaluation",
+            "coding",
             "learning",
             "wilkinson",
+            "undefined",
             "design",
             "given",
             "sinks",
@@ -71,10 +76,11 @@ ROOMS = {  # library -> the only rooms that may import it
     "matplotlib": {"pictures"},
     "PIL": {"pictures"},
     "jinja2": {"report"},
-    "formulaic": {"formula", "restrictions", "learning", "wilkinson"},
+    "formulaic": {"restrictions", "evaluation", "coding"},
     "polars": {
         *("sources", "columns", "sieve", "disguise", "levels", "filling", "plain", "wilkinson"),
-        *("design", "widening", "sinks", "tables"),
+        *("design", "widening", "sinks", "tables", "formula", "evaluation", "coding", "learning"),
+        "undefined",
     },
     "safetensors": {"model_file"},
 }
@@ -93,7 +99,7 @@ OPTIONAL = {
     "ray": {"engines"},
     "pyspark": {"engines"},
     "py4j": {"engines"},
-    "pyarrow": {"engines"},
+    "pyarrow": {"engines", "sources"},
     "fcntl": {"sources"},  # of Unix alone
 }  # loaded where it is used, and asked for in a sentence
 WITHOUT_TORCH = ("result", "tables", "cli", "inference", "verdict", "errors", "files", "story")

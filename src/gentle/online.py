@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import pathlib
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -29,10 +29,21 @@ from gentle.batch import INTERCEPT, Batch, Floats
 from gentle.design import Design, Features, Rows, learn_design, refuse_lacking
 from gentle.errors import CovarianceWarning, GentleError, listed, printable
 from gentle.estimability import Unestimable
+from gentle.layout import public_names
 from gentle.levels import Unseen
 from gentle.predicting import Asked, Kind, Written, predict, predict_to, refuse_level
 from gentle.sieve import Missing
-from gentle.sources import Arrays, Source, open_source, pair_targets, with_columns
+from gentle.sources import (
+    Arrays,
+    Source,
+    comes_in_pieces,
+    open_piece,
+    open_source,
+    pair_targets,
+    pair_weights,
+    with_columns,
+    with_names,
+)
 from gentle.sources.frames import Frame
 from gentle.statistics import Tally
 
@@ -40,6 +51,22 @@ if TYPE_CHECKING:
     import polars as pl
 
 RANDOM_SCALING = "random-scaling"
+
+
+INTERNAL = frozenset(  # attributes that other modules use
+    [
+        "centre",
+        "default_unestimable",
+        "explained",
+        "heteroskedastic",
+        "level",
+        "predict_rows",
+        "predict_x",
+        "row_space",
+        "scales",
+        "tally",
+    ]
+)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -67,6 +94,12 @@ class OnePass:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self.__post_init__()  # arrays come writable out of a pickle
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def __dir__(self) -> list[str]:
+        return public_names(self, INTERNAL)
 
     def __repr__(self) -> str:
         rows = f"{self.n_rows:,} rows met once"
@@ -303,7 +336,7 @@ class Online:
         """
         names = self._names if self._stream is None else self._stream.design.columns
         source = open_source((X, y), names)
-        (target,) = _one_target(pair_targets((X, y)))
+        (target,) = _one_target(pair_targets(source))
         source, column = _weighted(source, weights)
         if self._stream is None:
             design = learn_design(
@@ -393,14 +426,16 @@ def one_pass(
     Raises GentleError for several targets, and for what `learn_design` refuses.
     """
     stream: Stream | None = None
-    if _comes_in_pieces(data) and not (weights is None or isinstance(weights, str)):
+    if comes_in_pieces(data) and not (weights is None or isinstance(weights, str)):
         raise GentleError(
             "weights of rows that come in pieces must be the name of a column of each: "
             "gentle.Online takes them as arrays"
         )
-    for piece in _each(data) if _comes_in_pieces(data) else (data,):
-        source, column = _weighted(open_source(piece, names), weights)
-        named = pair_targets(piece)
+    in_pieces = comes_in_pieces(data)
+    for piece in data if in_pieces else (data,):
+        source = open_piece(piece, names) if in_pieces else open_source(piece, names)
+        source, column = _weighted(source if formula is None else with_names(source), weights)
+        named = pair_targets(source)
         if stream is None:
             targets = named if formula is None and target is None else target
             design = learn_design(
@@ -428,18 +463,6 @@ def one_pass(
     return found
 
 
-def _comes_in_pieces(data: Any) -> bool:
-    table = hasattr(data, "__array__") or hasattr(data, "__arrow_c_stream__")
-    whole = table or isinstance(data, str | os.PathLike | tuple | Mapping)
-    return isinstance(data, Iterable) and not whole
-
-
-def _each(pieces: Iterable[Any]) -> Iterator[Any]:
-    """Tables one after the other; a pair may come as a list, as from a DataLoader."""
-    for piece in pieces:
-        yield tuple(piece) if isinstance(piece, list) else piece
-
-
 def _begun(design: Design) -> Stream:
     if design.missing not in ("drop", "raise"):
         raise GentleError(
@@ -465,7 +488,7 @@ def _numbers(batch: Batch) -> Floats:
 def _weighted(source: Source, weights: Any) -> tuple[Source, str | None]:
     """The source with weights that were given as an array, and the name they go by."""
     if weights is None or isinstance(weights, str):
-        return source, weights
+        return source, weights or pair_weights(source)
     return with_columns(source, {"(weights)": weights}), "(weights)"
 
 

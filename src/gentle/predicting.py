@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, get_args
 import numpy as np
 
 from gentle.batch import Floats, rows_per_batch
+from gentle.columns import refuse_types
 from gentle.design import Design, Features, refuse_lacking
 from gentle.errors import (
     CovarianceWarning,
     GentleError,
     GentleWarning,
+    is_choice,
     is_number,
     listed,
     near,
@@ -31,13 +33,15 @@ from gentle.sinks import (
     appended,
     as_columns,
     chosen,
+    column_names,
     is_frame,
+    keeps_columns,
     like,
     refuse_clash,
     stacked,
     write_file,
 )
-from gentle.sources import Chunk, Plan, Schema, Source, files_of, with_columns
+from gentle.sources import Chunk, Plan, Schema, Source, files_of, unreadable, with_columns
 from gentle.spreading import placed
 
 if TYPE_CHECKING:
@@ -90,6 +94,19 @@ class Predictions:
     std_error: Floats  # of the mean, or of a new observation
     low: Floats
     high: Floats
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def __str__(self) -> str:
+        parts = (self.value, self.std_error, self.low, self.high)
+        wide = self.value.ndim == 2
+        heads = (
+            [f"{name} {j + 1}" for name in COLUMNS for j in range(self.value.shape[1])]
+            if wide
+            else COLUMNS
+        )
+        return str(as_columns(heads, np.column_stack(parts)))
 
 
 @dataclass(frozen=True)
@@ -175,7 +192,7 @@ class Asked:
         return self.level is not None and self.kind == "new"
 
     def __post_init__(self) -> None:
-        if self.unestimable not in (None, *get_args(Unestimable)):
+        if not is_choice(self.unestimable, (None, *get_args(Unestimable))):
             raise GentleError(
                 f"unestimable must be {listed(get_args(Unestimable), 'or')}, and is {self.unestimable!r}"
             )
@@ -183,7 +200,7 @@ class Asked:
             raise GentleError(
                 "weights say how noisy new rows are: they need interval= and kind='new'"
             )
-        if self.kind not in get_args(Kind):
+        if not is_choice(self.kind, get_args(Kind)):
             raise GentleError(f"kind must be {listed(get_args(Kind), 'or')}, and is {self.kind!r}")
         check_unseen(self.unseen)
 
@@ -195,9 +212,13 @@ def predict(model: Model, data: Any, offset: Any, asked: Asked) -> Any:
         raise GentleError(
             "append keeps the columns of a frame, and these rows are none: predict_to takes a file"
         )
-    answers = _Answers(model, data, offset, asked)
+    in_place = asked.append and keeps_columns(data)
+    answers = _Answers(model, data, offset, replace(asked, append=False) if in_place else asked)
+    if in_place:
+        refuse_clash([str(name) for name in column_names(data)], answers.heads, "the frame")
     if framed and (asked.append or asked.level is not None):
-        found = like(data, stacked(list(answers.frames()), answers.schema), answers.heads)
+        frame = stacked(list(answers.frames()), answers.schema)
+        found = like(data, frame, answers.heads, append=asked.append)
     else:
         found = _arrays(model, asked, [numbers for _, numbers in answers])
     answers.warn(stacklevel=4)
@@ -247,6 +268,7 @@ class _Answers:
             if isinstance(self._source, Plan):
                 self._source = self._source.settled()
                 refuse_lacking(self._source, model.design.explaining, model.design)
+            refuse_types(self._source, unreadable(self._source.schema()))
             refuse_clash(list(self._source.schema()), self.heads, self._source.name)
         self._counts: Counter[str] = Counter()
 

@@ -65,6 +65,10 @@ class Files:
         telling = (self.kind.telling(Path(path)) for path in self.paths) if self._local else ()
         return tuple(dict.fromkeys(name for names in telling for name in names))
 
+    @cached_property
+    def index(self) -> tuple[str, ...]:
+        return self.kind.index(self.paths[0])
+
     def plan(self, types: Types) -> pl.LazyFrame:
         return self.kind.plan(self.paths, types)
 
@@ -295,7 +299,9 @@ def _opened(
         name = name or (paths[0].name if len(paths) == 1 else path)
         source: Frame | Plan
         if size <= SMALL:
-            source = Frame(_read(kind, paths), name, paths=tuple(paths))
+            source = Frame(
+                _read(kind, paths), name, index=kind.index(str(paths[0])), paths=tuple(paths)
+            )
         else:
             _check_alike(paths, [_schema(kind, each) for each in paths])
             source = scanned(paths, name, kind)
