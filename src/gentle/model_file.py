@@ -147,6 +147,10 @@ def load(path: str | os.PathLike[str]) -> Model:
         raise GentleError(
             f"{path} is no model file, or half of one: give a file that fit.save wrote, or fetch it again"
         ) from None
+    except RecursionError:
+        raise GentleError(
+            f"{path} holds no model that can be used: it is nested too deep"
+        ) from None
     except (GentleError, UnicodeError) as error:
         raise GentleError(f"{path} holds no model that can be used: {error}") from None
 
@@ -178,7 +182,7 @@ def _document(text: str | None) -> dict[str, Any]:
     if text is None:
         raise GentleError("it is a safetensors file of something else")
     try:
-        document = json.loads(text, parse_constant=_refuse_constant)
+        document = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError):
         raise GentleError("its metadata are not JSON") from None
     if not isinstance(document, dict) or not isinstance(document.get("format"), int):
@@ -196,6 +200,14 @@ def _document(text: str | None) -> dict[str, Any]:
 def _refuse_constant(name: str) -> Any:
     """Numbers that JSON does not know stand as texts: see `_packed`."""
     raise ValueError(f"{name} is no JSON")
+
+
+def _finite(text: str) -> float:
+    """A number of JSON as float64; ValueError for one that is beyond it, as 1e999."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is beyond float64")
+    return number
 
 
 def _text(document: Mapping[str, Any]) -> str:

@@ -26,6 +26,7 @@ from gentle.errors import (
     near,
 )
 from gentle.estimability import RowSpace, Unestimable
+from gentle.files import refuse_same
 from gentle.levels import Unseen, check_unseen
 from gentle.sieve import Mask
 from gentle.sinks import (
@@ -40,7 +41,7 @@ from gentle.sinks import (
     stacked,
     write_file,
 )
-from gentle.sources import Chunk, Plan, Schema, Source, unreadable, with_columns
+from gentle.sources import Chunk, Plan, Schema, Source, files_of, unreadable, with_columns
 from gentle.spreading import placed
 
 if TYPE_CHECKING:
@@ -237,6 +238,7 @@ def _arrays(model: Model, asked: Asked, pieces: Sequence[Floats]) -> Floats | Pr
 def predict_to(model: Model, data: Any, path: Path, offset: Any, asked: Asked) -> Written:
     """A file of predictions, row by row as the rows come, in memory that does not grow with them."""
     answers = _Answers(model, data, offset, asked)
+    answers.refuse_to_replace(path)
     write_file(path, answers.frames(), answers.schema)
     answers.warn(stacklevel=4)
     return answers.written
@@ -284,6 +286,10 @@ class _Answers:
             for one in answers:
                 self._counts.update(one.counts)
                 yield one.chunk, one.numbers
+
+    def refuse_to_replace(self, path: Path) -> None:
+        """Raises GentleError where predictions would replace a file that is read."""
+        refuse_same(path, files_of(self._source), "name another file for the predictions")
 
     def frames(self) -> Iterator[pl.DataFrame]:
         """Predictions as columns, after those of the rows where these are to stay."""

@@ -526,8 +526,9 @@ class Fit:
 
         Rows are read and written a batch at a time: memory does not grow with them. The ending says the
         format: .csv, .parquet, .arrow, .ipc, .feather, .ndjson or .jsonl. The file is whole or not there.
-        With `append` the columns stay as they were read: 007 of a CSV was read as the number 7, and NA as a
-        missing value. Returns how many rows there were, and how many of them have no prediction.
+        With `append` the columns are written as they were read: NA of a CSV as a missing value. A file
+        that is read here is not replaced. Returns how many rows there were, and how many of them have no
+        prediction.
 
         Raises GentleError as `predict` does, and where the file cannot be written.
         """

@@ -183,7 +183,7 @@ def fit(
     with loading():
         from gentle.cli.export import as_written
         from gentle.driver import Progress
-        from gentle.files import refuse_place
+        from gentle.files import refuse_place, refuse_same
         from gentle.fitting import fit as fit_data
         from gentle.online import OnePass
         from gentle.result import Fits
@@ -203,6 +203,7 @@ def fit(
         raise GentleError("--shuffle says which rows to hold out: say how many with --test 0.25")
     if save is not None:
         refuse_place(save)  # before the fit, which may take long
+        refuse_same(save, [Path(str(file))], "name another file for the model")
     with working(f"Reading {short(file)}") as spinner:
         unit = "scale" if l2 else "SE"
         line = Line(tol, max_passes, time_limit, unit)

@@ -15,6 +15,7 @@ from gentle.sources.memory import array_of, joined_labels
 from gentle.sources.named import Named, is_of_arrays, with_names
 from gentle.sources.opening import (
     comes_in_pieces,
+    files_of,
     index_of,
     open_piece,
     open_source,
@@ -42,6 +43,7 @@ __all__ = [
     "Subset",
     "array_of",
     "comes_in_pieces",
+    "files_of",
     "has_method",
     "hold_out",
     "index_of",

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from numbers import Number
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from gentle.sources.arrays import Arrays, Numbers
 from gentle.sources.batches import Again, Batches, Once
 from gentle.sources.dask import Partitions, is_partitioned, partitions
 from gentle.sources.datasets import ArrowDataset
-from gentle.sources.files import CsvFiles, read_file, read_stream
+from gentle.sources.files import CsvFiles, Files, read_file, read_stream
 from gentle.sources.frames import Frame
 from gentle.sources.kinds import has_method, is_a, is_array, is_column, is_table, name_of
 from gentle.sources.memory import (
@@ -38,7 +39,7 @@ from gentle.sources.named import Named
 from gentle.sources.pandas_index import index_columns
 from gentle.sources.plan import Given, Plan, Types
 from gentle.sources.source import Source, Unreadable
-from gentle.sources.sql import Query, is_connection, is_database, query
+from gentle.sources.sql import Query, file_of, is_connection, is_database, query
 from gentle.sources.subset import Subset
 
 SOURCES = (ArrowDataset, Arrays, Batches, Frame, Named, Partitions, Plan, Query, Subset)
@@ -196,6 +197,18 @@ def _stacked(data: Any) -> Any:
     if isinstance(data, list) and data and isinstance(data[0], np.ndarray | torch.Tensor):
         return np.stack([array_of(row) for row in data])
     return data
+
+
+def files_of(source: Source) -> tuple[Path, ...]:
+    """The files on this machine from which the rows are read."""
+    if isinstance(source, Subset | Named):
+        return files_of(source.source)
+    if isinstance(source, Frame):
+        return source.paths
+    if isinstance(source, Plan) and isinstance(source.reader, Files):
+        return tuple(Path(path) for path in source.reader.paths if "://" not in path)
+    file = file_of(source) if isinstance(source, Query) else None
+    return () if file is None else (Path(file),)
 
 
 def index_of(source: Source) -> tuple[str, ...]:
