@@ -19,6 +19,7 @@ from gentle.expressions import (
     Number,
     String,
     Unary,
+    quote_name,
 )
 
 # one array in, or two, each function also as np.name
@@ -32,13 +33,15 @@ ELEMENTWISE: Mapping[str, np.ufunc] = {
 } | {"abs": np.absolute, "absolute": np.absolute}
 ARITY = {name: function.nin for name, function in ELEMENTWISE.items()}
 ARITY |= {"I": 1, "clip": 3, "where": 3}
+SHIFTS = ("lag", "diff")
 DATES = ("year", "month", "day", "weekday", "hour", "days")
 SPLINES = ("bs", "cc", "cr", "cs")
 SCALES = ("center", "scale", "standardize")
 TRANSFORMS = (*SPLINES, "poly", *SCALES)
 CONTRASTS = ("SAS", "diff", "helmert", "poly", "sum", "treatment")  # as contr.sum, inside C()
 _CONTRASTS = tuple(f"contr.{name}" for name in CONTRASTS)
-FUNCTIONS = ("I", "C", *sorted(TRANSFORMS), "where", "clip", "round", *ELEMENTWISE, *DATES)
+FUNCTIONS = ("I", "C", *sorted(TRANSFORMS), "where", "clip", "round", *ELEMENTWISE, *DATES, *SHIFTS)
+MAX_SHIFT = 10_000  # rows that a lag goes back
 MAX_BASIS = 100  # columns of one spline or polynomial
 
 _CUBIC: Mapping[str, Any] = {
@@ -58,6 +61,8 @@ SIGNATURES: Mapping[str, Mapping[str, Any]] = {
     "standardize": {"center": True, "rescale": True, "ddof": 0},
     "C": {"contrasts": None, "levels": None, "spans_intercept": True},
     "round": {"digits": 0},
+    "lag": {"k": 1},
+    "diff": {"k": 1},
     "contr.SAS": {"base": None},
     "contr.diff": {"backward": True},
     "contr.helmert": {"reverse": True, "scale": False},
@@ -89,8 +94,32 @@ def walk(node: Node) -> Iterator[Node]:
 
 
 def columns_of(node: Node) -> Iterator[str]:
-    """The columns that a tree names."""
-    return (inner.name for inner in walk(node) if isinstance(inner, Name))
+    """The columns that a tree needs, those of rows before by the name of the shifted column."""
+    return (shifted_name(name, back) for name, back in reads_of(node))
+
+
+def reads_of(node: Node, back: int = 0) -> Iterator[tuple[str, int]]:
+    """(column, how many rows before) of each value that a tree needs in a row."""
+    if isinstance(node, Name):
+        yield node.name, back
+        return
+    steps: tuple[int, ...] = (back,)
+    if isinstance(node, Call) and node.function in SHIFTS:
+        further = back + shift_of(node)
+        steps = (further,) if node.function == "lag" else (back, further)
+    for child in children(node):
+        for step in steps:
+            yield from reads_of(child, step)
+
+
+def shift_of(node: Call) -> int:
+    """How many rows lag() and diff() go back."""
+    return int(bind(node)["k"])
+
+
+def shifted_name(column: str, back: int) -> str:
+    """What a column of the rows before is called."""
+    return f"lag({quote_name(column)}, {back})" if back else column
 
 
 def canonical(function: str) -> str:
@@ -242,6 +271,10 @@ CHECKS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "spans_intercept": _FLAG,
     "digits": (lambda value: _is_count(value, -15, 15), "a whole number from -15 to 15"),
+    "k": (
+        lambda value: _is_count(value, 1, MAX_SHIFT),
+        f"a whole number of rows from 1 to {MAX_SHIFT:,}",
+    ),
     "base": _BASE,
     "backward": _FLAG,
     "reverse": _FLAG,

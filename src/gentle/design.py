@@ -47,6 +47,8 @@ from gentle.sources import (
     Chunk,
     Matrix,
     Named,
+    Shift,
+    Shifted,
     Source,
     index_of,
     open_source,
@@ -88,6 +90,8 @@ class Encoder(Protocol):
     def unreferenced(self) -> tuple[str, ...]: ...
     @property
     def dates(self) -> tuple[str, ...]: ...
+    @property
+    def shifts(self) -> tuple[Shift, ...]: ...
     @property
     def computes(self) -> bool: ...
     @property
@@ -284,6 +288,11 @@ class Design:
         )
 
     @property
+    def shifts(self) -> tuple[Shift, ...]:
+        """The columns of rows before, which lag() and diff() need."""
+        return self.encoder.shifts
+
+    @property
     def explaining(self) -> tuple[str, ...]:
         """The source's columns that a prediction needs, each once."""
         offset = () if self.offset is None else (self.offset,)
@@ -319,6 +328,7 @@ class Design:
             source = with_names(source)
         if offset is not None:
             source = with_columns(source, {self.offset or "(offset)": offset})
+        source = Shifted.of(source, self.shifts)
         refuse_lacking(source, self.explaining, self)
         return source
 
@@ -767,6 +777,11 @@ def _formula(source: Source, text: str, aside: Sequence[str]) -> Parsed:
         raise GentleError("a formula needs columns with names: give a frame or a file, not arrays")
     schema = source.schema()
     parsed = parse(text, schema, (*aside, *index_of(source)))
+    if lacking := [shift.name for shift in parsed.shifts if shift.name not in schema]:
+        raise GentleError(
+            f"{listed(lacking)} needs the rows before each row, and these come piece by piece: give a "
+            "frame or a file to gentle.fit, without passes=1"
+        )
     refuse_types(source, [name for name in parsed.columns if not schema[name].is_temporal()])
     for name in (*parsed.target_columns, *parsed.offset_columns):
         refuse_other_than_numbers(source, name)

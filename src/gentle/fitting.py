@@ -32,7 +32,7 @@ from gentle.errors import (
 )
 from gentle.estimability import EstimableScore
 from gentle.exact import Exact, Placing
-from gentle.given import Column, open_rows
+from gentle.given import Column, open_rows, with_shifts
 from gentle.levels import Unseen, check_unseen
 from gentle.meat import Sandwich, exact_scores, sandwich, scaled_covariance
 from gentle.online import RANDOM_SCALING, OnePass, one_pass
@@ -244,6 +244,7 @@ def fit(
     )
     if formula is None and target is None:
         target = pair_targets(source)
+    source = with_shifts(source, formula)
     check_unseen(unseen)
     if test is not None:
         check_seed(seed)

@@ -302,7 +302,8 @@ class _Answers:
     def _own_schema(self) -> Schema:
         """The columns of the rows, without those that were given as arrays."""
         schema = self._source.schema()
-        return {name: dtype for name, dtype in schema.items() if name not in GIVEN_AS_ARRAYS}
+        hidden = {*GIVEN_AS_ARRAYS, *(shift.name for shift in self._model.design.shifts)}
+        return {name: dtype for name, dtype in schema.items() if name not in hidden}
 
     @property
     def schema(self) -> Schema:

@@ -24,6 +24,7 @@ from gentle.sources.opening import (
     with_columns,
 )
 from gentle.sources.plan import Plan
+from gentle.sources.shifted import Shift, Shifted
 from gentle.sources.source import Chunk, Matrix, Schema, Source, unreadable
 from gentle.sources.sql import query
 from gentle.sources.subset import Subset, hold_out
@@ -39,6 +40,8 @@ __all__ = [
     "Partitions",
     "Plan",
     "Schema",
+    "Shift",
+    "Shifted",
     "Source",
     "Subset",
     "array_of",

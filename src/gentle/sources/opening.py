@@ -38,11 +38,12 @@ from gentle.sources.memory import (
 from gentle.sources.named import Named
 from gentle.sources.pandas_index import index_columns
 from gentle.sources.plan import Given, Plan, Types
+from gentle.sources.shifted import Shifted
 from gentle.sources.source import Source, Unreadable
 from gentle.sources.sql import Query, file_of, is_connection, is_database, query
 from gentle.sources.subset import Subset
 
-SOURCES = (ArrowDataset, Arrays, Batches, Frame, Named, Partitions, Plan, Query, Subset)
+SOURCES = (ArrowDataset, Arrays, Batches, Frame, Named, Partitions, Plan, Query, Shifted, Subset)
 LOADED_ROWS = 4_096  # of a dataset of torch at a time
 WEIGHTS = "(weights)"  # the name of weights that come without one
 NO_DATA = {  # what may be taken for data -> what to give instead
@@ -212,7 +213,9 @@ def files_of(source: Source) -> tuple[Path, ...]:
 
 
 def index_of(source: Source) -> tuple[str, ...]:
-    """Columns that are the index of a pandas frame: features only where they are named."""
+    """Columns that are features only where they are named: the index of a pandas frame, those shifted."""
+    if isinstance(source, Shifted):
+        return (*index_of(source.source), *(shift.name for shift in source.shifts))
     if isinstance(source, Subset | Named):
         return index_of(source.source)
     if isinstance(source, Batches):
