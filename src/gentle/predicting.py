@@ -24,6 +24,7 @@ from gentle.errors import (
     is_number,
     listed,
     near,
+    show_value,
 )
 from gentle.estimability import RowSpace, Unestimable
 from gentle.files import refuse_same
@@ -194,14 +195,19 @@ class Asked:
     def __post_init__(self) -> None:
         if not is_choice(self.unestimable, (None, *get_args(Unestimable))):
             raise GentleError(
-                f"unestimable must be {listed(get_args(Unestimable), 'or')}, and is {self.unestimable!r}"
+                f"unestimable must be {listed(get_args(Unestimable), 'or')}, and is "
+                f"{show_value(self.unestimable)}"
             )
         if self.weights is not None and not self.noisy:
             raise GentleError(
                 "weights say how noisy new rows are: they need interval= and kind='new'"
             )
         if not is_choice(self.kind, get_args(Kind)):
-            raise GentleError(f"kind must be {listed(get_args(Kind), 'or')}, and is {self.kind!r}")
+            raise GentleError(
+                f"kind must be {listed(get_args(Kind), 'or')}, and is {show_value(self.kind)}"
+            )
+        if not isinstance(self.append, bool):
+            raise GentleError(f"append must be True or False, and is {show_value(self.append)}")
         check_unseen(self.unseen)
 
 
@@ -424,7 +430,7 @@ def _with_weights(
         return source, given
     if is_number(given):
         if not 0 < given < np.inf:
-            raise GentleError(f"the weight of new rows must be above 0, and is {given}")
+            raise GentleError(f"the weight of new rows must be above 0, and is {show_value(given)}")
         return source, float(given)
     return with_columns(source, {NEW_WEIGHTS: given}), NEW_WEIGHTS
 
