@@ -23,6 +23,7 @@ FLOORS = {
             "sources",
             "columns",
             "sieve",
+            "disguise",
             "levels",
             "filling",
             "plain",
@@ -39,7 +40,7 @@ FLOORS = {
         ),
     ),
     "model": ("losses", "penalties", "coordinates", "fitted"),
-    "pass": ("statistics", "meat", "refinement", "passes", "shuffling", "widening"),
+    "pass": ("statistics", "rounding", "meat", "refinement", "passes", "shuffling", "widening"),
     "solve": (
         *(
             "sketch",
@@ -71,8 +72,8 @@ ROOMS = {  # library -> the only rooms that may import it
     "jinja2": {"report"},
     "formulaic": {"formula", "restrictions", "learning", "wilkinson"},
     "polars": {
-        *("sources", "columns", "sieve", "levels", "filling", "plain", "wilkinson", "design"),
-        *("widening", "sinks", "tables"),
+        *("sources", "columns", "sieve", "disguise", "levels", "filling", "plain", "wilkinson"),
+        *("design", "widening", "sinks", "tables"),
     },
     "safetensors": {"model_file"},
 }

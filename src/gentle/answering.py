@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from gentle.batch import Batch
 from gentle.certificate import certify
 from gentle.choices import Choices
 from gentle.coordinates import Coordinates
@@ -19,12 +20,14 @@ from gentle.errors import GentleError, RankWarning, listed
 from gentle.exact import Exact, Placing, dropping, least_norm, polish, solve
 from gentle.passes import Divisible, fold
 from gentle.problem import Dependent, Quadratic, distinctness, reduce
+from gentle.rounding import Decimals, Rounding
 from gentle.sketch import DISTINCT
 from gentle.statistics import EPSILON, LARGEST, Moments, Opening, Sample, Tally, Triangle
 
 GROWN = 1e3  # growth of rounding in sums, from which the rows are read again about their means
 SAMPLE_ROWS = 20_000  # that say which rate minibatches bear
 POLISHED_NUMBERS = 1e6  # up to so many numbers a polish costs milliseconds, and is always made
+RESIDUAL_TOL = 1e-6  # of the squares of residuals: a bound, which real errors are far below
 MOST_TERMS = 3  # of a combination that is written out
 
 
@@ -38,6 +41,7 @@ class Answered:
     opening: Opening
     exact: Exact
     placing: Placing
+    coarse: Mapping[str, float]  # column of x -> spacing of its type at 1, coarser than float64
     passes: int  # readings of the rows that it took
     seconds: float
 
@@ -54,32 +58,38 @@ def answer(rows: Rows, walked: Rows | Held, choices: Choices, *, sampled: bool) 
     counted = _Counted(written)
     opening = first_pass(counted, choices, sampled=sampled)
     check_rows(opening.tally, rows)
-    problem = _reduced(opening, counted, rows.design, choices)
+    coarse = rows.coarse
+    problem = _reduced(opening, counted, rows.design, choices, coarse)
     exact = solve(problem)
     placing = _placing(exact, rows.design.names, choices.rank, rows.source.name)
     exact = _polished(exact, counted, opening.tally, choices)
     seconds = time.perf_counter() - began
-    return Answered(rows, walked, written, opening, exact, placing, counted.passes, seconds)
+    return Answered(rows, walked, written, opening, exact, placing, coarse, counted.passes, seconds)
 
 
 def least_squares(rows: Rows, choices: Choices | None = None) -> Exact:
     """The exact answer for rows, polished where that is cheap or asked for."""
     choices = choices or Choices()
     opening = first_pass(rows, choices, sampled=False)
-    exact = solve(_reduced(opening, rows, rows.design, choices))
+    exact = solve(_reduced(opening, rows, rows.design, choices, rows.coarse))
     return _polished(exact, rows, opening.tally, choices)
 
 
 def answer_sums(
-    opening: Opening, design: Design, target: str, choices: Choices
+    opening: Opening,
+    design: Design,
+    target: str,
+    choices: Choices,
+    coarse: Mapping[str, float],
 ) -> tuple[Exact, Placing]:
-    """The exact answer for rows of which only the sums of one target are there."""
+    """The exact solution for rows of which only the sums of one target are kept."""
     triangle = _with_rounding(opening.sums.triangle(), design)
     check_sizes(triangle.coordinates, triangle.total, design.names, (target,))
-    problem = reduce(
-        triangle, intercept=design.intercept, l2=choices.l2, n_used=opening.tally.n_used
-    )
+    rounding = _type_rounding(design, coarse)
+    problem = _reduce(triangle, opening, design, choices, rounding)
     exact = solve(problem)
+    if exact.noise_free.all():
+        exact = exact.zeroed()
     return exact, _placing(exact, design.names, choices.rank, "the rows")
 
 
@@ -117,9 +127,10 @@ def _combination(dependent: Dependent, names: Sequence[str]) -> str:
         )
     if len(matter) > MOST_TERMS:
         return f"a combination of {listed((name for name, _ in matter), most=4)}"
-    terms = [name if abs(slope - 1) < 1e-9 else f"{slope:.6g} * {name}" for name, slope in matter]
+    least = max(1e-9, dependent.nearness)
+    terms = [name if abs(slope - 1) < least else f"{slope:.6g} * {name}" for name, slope in matter]
     largest = max(abs(slope) for _, slope in matter)
-    if abs(dependent.constant) > 1e-9 * largest:
+    if abs(dependent.constant) > least * largest:
         terms.append(f"{dependent.constant:.6g}")
     return " + ".join(terms).replace("+ -", "- ") + f", to {dependent.nearness:.0e}"
 
@@ -189,7 +200,13 @@ def first_pass(rows: Divisible, choices: Choices, *, sampled: bool) -> Opening:
     return fold(Opening(Tally(), sums, sample), rows)
 
 
-def _reduced(opening: Opening, rows: Divisible, design: Design, choices: Choices) -> Quadratic:
+def _reduced(
+    opening: Opening,
+    rows: Divisible,
+    design: Design,
+    choices: Choices,
+    coarse: Mapping[str, float],
+) -> Quadratic:
     """From the cross-products, or where these lose too many digits from the rows, read again."""
     sums = opening.sums if isinstance(opening.sums, Moments) else opening.sums.triangle()
     check_sizes(sums.coordinates, sums.total, design.names, design.targets)
@@ -197,16 +214,52 @@ def _reduced(opening: Opening, rows: Divisible, design: Design, choices: Choices
     coordinates = sums.coordinates
     if sums.growth > GROWN:  # these sums know the means badly, and the spreads worse
         coordinates = fold(Triangle.zero(coordinates), rows).triangle().coordinates
-    if triangle is None or sums.growth > GROWN or _too_near(triangle, design):
-        triangle = fold(Triangle.zero(coordinates), rows)
-    triangle = _with_rounding(triangle, design)
-    return reduce(triangle, intercept=design.intercept, l2=choices.l2, n_used=opening.tally.n_used)
+    rounding = _type_rounding(design, coarse)
+    if triangle is not None and sums.growth <= GROWN:
+        problem = _reduce(_with_rounding(triangle, design), opening, design, choices, rounding)
+        if not problem.dependent and not _too_near(triangle, design):
+            return problem
+    zero = _Closer(Triangle.zero(coordinates), Decimals.zero(len(design.names)))
+    closer = fold(zero, rows)
+    rounding = replace(rounding, decimal=closer.decimals.deviation)
+    return _reduce(_with_rounding(closer.triangle, design), opening, design, choices, rounding)
+
+
+@dataclass(frozen=True, eq=False)
+class _Closer:
+    """A closer look at rows whose columns are nearly dependent: a statistic."""
+
+    triangle: Triangle
+    decimals: Decimals
+
+    def add(self, batch: Batch) -> _Closer:
+        return _Closer(self.triangle.add(batch), self.decimals.add(batch))
+
+    def merge(self, other: _Closer) -> _Closer:
+        return _Closer(self.triangle.merge(other.triangle), self.decimals.merge(other.decimals))
+
+
+def _reduce(
+    triangle: Triangle, opening: Opening, design: Design, choices: Choices, rounding: Rounding
+) -> Quadratic:
+    """The problem of a triangle, by the choices."""
+    return reduce(
+        triangle,
+        intercept=design.intercept,
+        l2=choices.l2,
+        n_used=opening.tally.n_used,
+        rounding=rounding,
+        rank_tol=choices.rank_tol,
+    )
+
+
+def _type_rounding(design: Design, coarse: Mapping[str, float]) -> Rounding:
+    """The rounding of the columns of x by the types in which they came."""
+    return Rounding(np.array([coarse.get(name, EPSILON) for name in design.names]))
 
 
 def _too_near(triangle: Triangle, design: Design) -> bool:
     """Whether some column is so near to the span of others that its cross-products say too little."""
-    if not triangle.squared:
-        return False
     near = distinctness(triangle, intercept=design.intercept)
     return bool(near.min(initial=1.0) < DISTINCT)
 
@@ -222,4 +275,14 @@ def _polished(exact: Exact, rows: Divisible, tally: Tally, choices: Choices) -> 
 def _sure(exact: Exact, choices: Choices) -> bool:
     """Whether rounding cannot have moved the answer further than it may be."""
     certificate = certify(exact, exact.coef[:, 0])
+    if not exact.l2 and not _knows_residuals(exact):
+        return False
     return certificate.within <= choices.tol and certificate.digits >= (choices.digits or 0.0)
+
+
+def _knows_residuals(exact: Exact) -> bool:
+    """Whether the residual sum of squares of an unpolished answer is known to `RESIDUAL_TOL`."""
+    problem = exact.problem
+    rounding, residual = problem.residual_rounding, np.sqrt(problem.rest)
+    squares = rounding**2 if problem.squared else 2 * rounding * residual
+    return bool((squares <= RESIDUAL_TOL * problem.rest).all())

@@ -51,6 +51,7 @@ class Choices:
     lags: int | None = None
     use_t: bool = True
     rank: str = "drop"
+    rank_tol: float | None = None
     method: str = "auto"
     seed: int = 0
     max_passes: float = 100
@@ -71,9 +72,10 @@ class Choices:
         ):
             if chosen not in known:
                 raise GentleError(f"there is no {what} '{chosen}': {near(str(chosen), known)}")
-        for name in ("l2", "tol", "digits", "max_passes", "time_limit"):
+        for name in ("l2", "tol", "digits", "rank_tol", "max_passes", "time_limit"):
             value = getattr(self, name)
-            if not (value is None and name in ("digits", "time_limit")) and not is_number(value):
+            unset = value is None and name in ("digits", "rank_tol", "time_limit")
+            if not unset and not is_number(value):
                 raise GentleError(f"{name} must be a number, and is {value!r}")
         for name in ("seed", "lags"):
             value = getattr(self, name)
@@ -90,6 +92,11 @@ class Choices:
             raise GentleError(
                 f"digits must be a number above 0 and at most {MOST_DIGITS}, which is what float64 "
                 f"holds, and is {self.digits}"
+            )
+        if self.rank_tol is not None and not 0 <= self.rank_tol < 1:
+            raise GentleError(
+                "rank_tol must be at least 0 and below 1, in units of the columns' scales, and is "
+                f"{self.rank_tol}"
             )
         if not self.max_passes >= 1:
             raise GentleError(f"max_passes must be 1 or more, and is {self.max_passes}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -13,6 +13,10 @@ from gentle.sources import Source
 from gentle.sources.source import described, reads_as_number
 
 LONG = (pl.Int64, pl.UInt64, pl.Int128)
+SPACING: Mapping[type[pl.DataType], float] = {
+    pl.Float16: 2.0**-10,
+    pl.Float32: 2.0**-23,
+}  # at 1, of types coarser than float64
 WHOLE = 2**53  # the last whole number up to which float64 has them all
 
 
@@ -33,7 +37,7 @@ def refuse_other_than_numbers(source: Source, name: str) -> None:
             for row, text in zip(rows, table[name].cast(pl.String), strict=True):
                 if text is not None and not reads_as_number(text):
                     raise GentleError(f"{where}: '{text}' in row {row + 1:,}")
-    raise GentleError(where)
+    raise GentleError(f"{where}, of digits: cast it to float, or read it so with dtypes=")
 
 
 def refuse_types(source: Source, names: Sequence[str]) -> None:

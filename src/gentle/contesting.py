@@ -160,6 +160,7 @@ def contest(
     frequencies: Column | None = None,
     offset: Column | None = None,
     l2: float = 0.0,
+    rank_tol: float | None = None,
     tol: float = 1e-3,
     max_passes: float = 100,
     time_limit: float | None = None,
@@ -175,8 +176,8 @@ def contest(
     the result.
 
     Args:
-        data, formula, target, features, names, intercept, weights, frequencies, offset, l2, missing:
-            the rows and the objective, as `gentle.fit` takes them; one target.
+        data, formula, target, features, names, intercept, weights, frequencies, offset, l2, rank_tol,
+            missing: the rows and the objective, as `gentle.fit` takes them; one target.
         tol: how near each has to come, in standard errors.
         max_passes, time_limit: how many readings of the rows and how many seconds each may take.
         seed: of everything that is drawn.
@@ -188,7 +189,13 @@ def contest(
             says what is needed, what was found and where, and the way out.
     """
     choices = Choices(
-        l2=l2, tol=tol, max_passes=max_passes, time_limit=time_limit, seed=seed, solver=EXACT
+        l2=l2,
+        rank_tol=rank_tol,
+        tol=tol,
+        max_passes=max_passes,
+        time_limit=time_limit,
+        seed=seed,
+        solver=EXACT,
     )
     entered = _named(solvers)
     source, parts = open_rows(

@@ -21,7 +21,7 @@ from gentle.estimability import Unestimable
 from gentle.levels import Unseen
 from gentle.predicting import Asked, Kind, Written, predict, predict_to, refuse_level
 from gentle.statistics import Score, Tally
-from gentle.verdict import Verdict
+from gentle.verdict import UNITS, Verdict
 
 if TYPE_CHECKING:
     import polars as pl
@@ -61,7 +61,8 @@ class Descended:
 
     def __repr__(self) -> str:
         rows = f"{self.n_rows:,.0f} rows"
-        return f"<Descended {self.target}: {len(self.names):,} coefficients, {rows}>"
+        cause = "" if self.verdict.agrees else f", {self.verdict.cause}"
+        return f"<Descended {self.target}: {len(self.names):,} coefficients, {rows}{cause}>"
 
     @property
     def target(self) -> str:
@@ -150,6 +151,15 @@ class Descended:
     def explained(self) -> tuple[str, ...]:
         """The targets: one."""
         return (self.target,)
+
+    def caveat(self, level: float | None) -> str:  # noqa: ARG002
+        """What a reader of its predictions must know; see `predicting.Model.caveat`."""
+        if self.verdict.agrees:
+            return ""
+        return (
+            f"the descent of '{self.target}' has not converged (it is about {self.certificate.within:.3g} "
+            f"{UNITS[self.certificate.unit]} from the minimiser)"
+        )
 
     row_space: ClassVar[None] = None  # rank is not known here
     default_unestimable: ClassVar[Unestimable] = "predict"

@@ -204,10 +204,10 @@ def _refuse_what_is_exact(design: Design, choices: Choices) -> Choices:
     many = (
         f"of {len(design.names):,} columns, more than {EXACT_COLUMNS:,}, there is no exact answer"
     )
-    asked = (choices.errors, choices.digits, choices.rank, choices.method)
-    if asked != ("classical", None, "drop", "auto"):
+    asked = (choices.errors, choices.digits, choices.rank, choices.rank_tol, choices.method)
+    if asked != ("classical", None, "drop", None, "auto"):
         raise GentleError(
-            f"{many}, and errors, digits, rank and method ask for one: leave them out, or take "
+            f"{many}, and errors, digits, rank, rank_tol and method ask for one: leave them out, or take "
             "solver='exact' and the time and memory it needs"
         )
     if len(design.targets) > 1:

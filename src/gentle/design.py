@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,15 +18,23 @@ from scipy.sparse import csr_array
 
 from gentle import filling, plain, wilkinson
 from gentle.batch import INTERCEPT, Batch, Floats, Integers, Labels, rows_per_batch, together
-from gentle.columns import is_text, numbers, refuse_other_than_numbers, refuse_types
+from gentle.columns import SPACING, is_text, refuse_other_than_numbers, refuse_types
 from gentle.doubled import two_sum
 from gentle.engines import Engine, Here
 from gentle.errors import GentleError, listed, near
 from gentle.filling import Filling
 from gentle.formula import Parsed, parse
-from gentle.levels import Levels, Unseen, levels_of, unseen_level, with_levels
+from gentle.levels import (
+    Foreign,
+    Levels,
+    Unseen,
+    check_unseen,
+    levels_of,
+    refuse_foreign,
+    with_levels,
+)
 from gentle.plain import Plain
-from gentle.sieve import Mask, Missing, Sieve, Sight
+from gentle.sieve import Mask, Missing, Selection, Sieve, Sight, column_of
 from gentle.sources import Arrays, Chunk, Matrix, Source, open_source, with_columns
 from gentle.sources.source import bounds, described
 from gentle.sparse import is_sparse, wrapped, written_out
@@ -34,6 +43,7 @@ from gentle.spreading import Placed
 A = TypeVar("A", bound=np.generic)
 K = TypeVar("K", bound="npt.NDArray[Any] | csr_array[Any, Any]")
 
+UNSEEN = "(unseen level)"  # under which a batch counts the rows that have one
 HELD_BYTES = 2**28  # up to here rows that are walked often are kept as numbers
 POOL_NUMBERS = 2**23  # in memory at a time, where a stochastic pass reads a file
 FRAGMENTS = 64  # of all rows, that such a pass reads in random order
@@ -140,6 +150,21 @@ class Design:
         return (*self.encoder.names, *beside) if beside else self.encoder.names
 
     @property
+    def unchanged(self) -> tuple[str | None, ...]:
+        """The source's column that each column of x (p,) is as it stands; None for a computed one.
+
+        A column from which a formula computes others is taken for None too: its values are exact there.
+        """
+        names = self.encoder.names
+        columns = {*self.columns} - {*self.levels}
+        if not isinstance(self.encoder, Plain):
+            computed = " ".join(name for name in names if name not in columns)
+            words = set(re.findall(r"\w+", computed))
+            columns = {name for name in columns if not words.intersection(re.findall(r"\w+", name))}
+        own = tuple(name if name in columns else None for name in names)
+        return (*own, *(None for _ in self.filling.names))
+
+    @property
     def known(self) -> bool:
         """Whether a part of the target is known: an offset."""
         return self.offset is not None or bool(self.encoder.offset)
@@ -184,30 +209,42 @@ class Design:
         named = [name for name in extra if name is not None]
         return tuple(dict.fromkeys((*self.columns, *self.target_columns, *named)))
 
-    def batch(self, chunk: Chunk, where: str, *, raw: bool = False) -> Batch:
-        """The rows of a chunk that are complete, as numbers; `where` names their source.
+    def batch(
+        self, chunk: Chunk, where: str, *, raw: bool = False, unseen: Unseen = "error"
+    ) -> Batch:
+        """The rows of a chunk that a fit uses, as numbers; `where` names their source.
 
         They are dense and of float64, or where they are wanted raw as sparse or as short as they come.
+        Rows with a level that the fit did not see are refused, count as the reference level, or are
+        left out, by `unseen`.
 
         Raises GentleError for an infinity, a weight below zero, a level that the fit did not see and,
         with missing="raise", a missing value, each with its row and column.
         """
+        check_unseen(unseen)
         n_read = len(chunk.rows)
-        sieve = Sieve(chunk.rows, where, self.missing)
-        chunk, gone = self._completed(chunk, self.needed, sieve, self._as_they_are)
-        chunk, _ = self._coded(chunk, where)
+        sieve = self.selection.sieve(chunk, where, self.missing)
+        if not self.takes_arrays:
+            chunk = sieve.narrow(chunk)
+        chunk, gone = self.filling.filled(chunk, self.columns)
+        chunk, foreign = self._coded(chunk, unseen)
         x, known = self._explaining(chunk, gone)
         y, low = self._explained(chunk, x)
-        weight = self._mass(chunk, self.weights, sieve)
-        frequency = self._mass(chunk, self.frequencies, sieve)
+        sieve.finite(self.targets, y)
         y_low = None
         if known is not None:
             sieve.finite((self.offset or f"offset({self.encoder.offset})",), known[:, None])
-            y, y_low = two_sum(y, -known[:, None])
+            with np.errstate(invalid="ignore"):  # of infinities, which are refused
+                y, y_low = two_sum(y, -known[:, None])
         if not (isinstance(chunk.table, Matrix) and chunk.table.finite):
             sieve.finite(self.names, x)
-        sieve.finite(self.targets, y)
-        groups = tuple(_labels(chunk, name, sieve) for name in self.clusters)
+        sieve.settle()
+        n_unseen = int(_unseen(foreign, sieve, where, unseen).sum())
+        weight, frequency = (
+            None if name is None else column_of(chunk, name)
+            for name in (self.weights, self.frequencies)
+        )
+        groups = tuple(_labels(chunk, name) for name in self.clusters)
         keep = sieve.keep
         x = _kept(x, keep)
         x = x if raw else written_out(x)
@@ -223,7 +260,7 @@ class Design:
             tuple(_kept(labels, keep) for labels in groups),
             None if low is None else _tensor(_kept(low, keep)),
             None if y_low is None else _tensor(_kept(y_low, keep)),
-            self.filling.counts(gone, keep),
+            self.filling.counts(gone, keep) | ({UNSEEN: n_unseen} if n_unseen else {}),
         )
 
     @property
@@ -256,57 +293,50 @@ class Design:
                 "reference" counts it as the reference level, "missing" leaves it out.
             weights: the column of the weights of new rows, where they are wanted.
         """
+        check_unseen(unseen)
         sieve = Sieve(chunk.rows, where, "drop")
-        chunk, gone = self._completed(chunk, self.explaining, sieve, self._as_they_are)
-        chunk, foreign = self._coded(chunk, where, unseen)
-        if unseen == "missing":
-            sieve.keep &= ~foreign
+        if isinstance(chunk.table, pl.DataFrame) and not self.takes_arrays:
+            sieve.complete(chunk.table, self.filling.required(self.explaining))
+            chunk = sieve.narrow(chunk)
+        chunk, gone = self.filling.filled(chunk, self.columns)
+        chunk, foreign = self._coded(chunk, unseen)
         x, known = self._explaining(chunk, gone)
         sieve.finite(self.names, x)
         offset = np.zeros(x.shape[0]) if known is None else known
         sieve.finite(("offset",), offset[:, None])
+        sieve.settle()
+        n_unseen = int(_unseen(foreign, sieve, where, unseen).sum())
         keep = sieve.keep
-        n_unseen = int(foreign.sum())
         weight = None if weights is None else _kept(_weights(chunk, weights, sieve), keep)
         return Features(
             _kept(x, keep), _kept(offset, keep), _kept(chunk.rows, keep), n_unseen, weight
         )
 
-    def complete_frames(self, source: Source, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
-        """The rows of a source that have these columns, coded and filled, as functions learn from them."""
+    def learning_frames(self, source: Source, selection: Selection) -> Iterator[pl.DataFrame]:
+        """The rows of a source that are selected, coded and filled, as functions learn from them."""
+        own = list(dict.fromkeys((*self.columns, *self.target_columns)))
+        columns = selection.columns(*own)
         for chunk in source.scan(columns, rows_per_batch(len(columns))):
-            sieve = Sieve(chunk.rows, source.name, "drop")
-            chunk, _ = self._completed(chunk, columns, sieve)
-            chunk, _ = self._coded(chunk, source.name)
-            assert isinstance(chunk.table, pl.DataFrame)
-            yield chunk.table
+            used = selection.used(chunk, source.name)
+            filled, _ = self.filling.filled(used, self.columns)
+            coded, _ = self._coded(filled, "error")
+            assert isinstance(coded.table, pl.DataFrame)
+            yield coded.table.select(own)
 
     @property
-    def _as_they_are(self) -> tuple[str, ...]:
-        """The columns that become numbers as they are, whose NaN is seen there."""
-        return (*self.columns, *self.target_columns) if self.takes_arrays else ()
+    def selection(self) -> Selection:
+        """Which rows a fit uses; columns that become numbers as they are show what they lack there."""
+        required = self.clusters if self.takes_arrays else self.filling.required(self.needed)
+        return Selection(tuple(required), self.weights, self.frequencies)
 
-    def _completed(
-        self, chunk: Chunk, columns: Sequence[str], sieve: Sieve, later: Sequence[str] = ()
-    ) -> tuple[Chunk, Mask | None]:
-        """(the rows that have what they must of these columns, where the rest was missing).
-
-        The NaN of the columns `later` is left to `Sieve.finite`.
-        """
-        chunk = sieve.complete(chunk, self.filling.required(columns), later)
-        return self.filling.filled(chunk, self.columns)
-
-    def _coded(self, chunk: Chunk, where: str, unseen: Unseen = "error") -> tuple[Chunk, Mask]:
-        """(the chunk with texts as levels that the fit saw, which rows had others)."""
+    def _coded(self, chunk: Chunk, unseen: Unseen) -> tuple[Chunk, list[Foreign]]:
+        """(the chunk with categories as levels that the fit saw, the values that are others)."""
         if isinstance(chunk.table, Matrix):
-            return chunk, np.zeros(len(chunk.rows), dtype=bool)
-        frame, foreign = with_levels(chunk, self._kinds, where, unseen)
-        for name, values, other, known in self.encoder.foreign(frame):
-            if unseen == "error" and other.any():
-                raise unseen_level(name, chunk, values, other, known, where)
-            foreign |= other
+            return chunk, []
+        frame, foreign = with_levels(chunk.table, self._kinds)
+        foreign += [Foreign(*found) for found in self.encoder.foreign(frame)]
         lacking = self.encoder.unreferenced
-        if unseen == "reference" and foreign.any() and lacking:
+        if unseen == "reference" and lacking and any(found.other.any() for found in foreign):
             raise GentleError(
                 f"unseen='reference' takes the reference level, and {listed(lacking)} has none in this "
                 "formula: take 'missing', or fit it with a constant and no other contrasts"
@@ -315,7 +345,7 @@ class Design:
 
     def _explaining(self, chunk: Chunk, gone: Mask | None) -> tuple[Sight, Floats | None]:
         """(x, offset) of a chunk: (n, p) and, where a part of the target is known, (n,)."""
-        known = None if self.offset is None else _column(chunk, self.offset)
+        known = None if self.offset is None else column_of(chunk, self.offset)
         if isinstance(chunk.table, Matrix):
             return self.filling.beside(chunk.table.x, gone), known
         own = self._own(chunk.table, self.columns) if self.columns else chunk.table
@@ -344,19 +374,22 @@ class Design:
         """What a formula is to see of a frame; columns as they are need no frame of their own."""
         return frame if isinstance(self.encoder, Plain) else frame.select(list(columns))
 
-    def _mass(self, chunk: Chunk, name: str | None, sieve: Sieve) -> Floats | None:
-        """Weights or frequencies, (n,), where the design has them."""
-        if name is None:
-            return None
-        values = _column(chunk, name)
-        sieve.finite((name,), values[:, None])
-        sieve.positive(name, values)
-        return values
+
+def _unseen(foreign: Sequence[Foreign], sieve: Sieve, where: str, unseen: Unseen) -> Mask:
+    """Which rows (n,) had a level that the fit did not see; they are refused, or left out, or stay."""
+    found = np.zeros(len(sieve.rows), dtype=bool)
+    for one in foreign:
+        if unseen == "error":
+            refuse_foreign(one, sieve.keep, sieve.rows, where)
+        found |= one.other
+    if unseen == "missing":
+        sieve.keep &= ~found
+    return found
 
 
 def _weights(chunk: Chunk, name: str, sieve: Sieve) -> Floats:
     """Weights of new rows, (n,); nan where there is none, which drops no row."""
-    values = _column(chunk, name)
+    values = column_of(chunk, name)
     invalid = (values < 0) | np.isinf(values)
     if invalid.any():
         row = chunk.rows[int(invalid.argmax())] + 1
@@ -367,26 +400,16 @@ def _weights(chunk: Chunk, name: str, sieve: Sieve) -> Floats:
     return values
 
 
-def _column(chunk: Chunk, name: str) -> Floats:
-    """A column of numbers beside x, (n,)."""
+def _labels(chunk: Chunk, name: str) -> Labels:
+    """Which cluster each row belongs to, (n,): strings, integers or numbers; anything for none."""
     if isinstance(chunk.table, Matrix):
-        return chunk.table.other[name]
-    return numbers(chunk.table, [name])[:, 0]
-
-
-def _labels(chunk: Chunk, name: str, sieve: Sieve) -> Labels:
-    """Which cluster each row belongs to, (n,): texts, whole numbers, or numbers."""
-    if isinstance(chunk.table, Matrix):
-        labels = chunk.table.labels[name]
-        if labels.dtype.kind == "f":
-            sieve.finite((name,), labels[:, None].astype(np.float64))
-        return labels
+        return chunk.table.labels[name]
     column = chunk.table[name]
     whole = column.dtype.is_integer() and column.dtype not in (pl.UInt64, pl.Int128)
     if whole or column.dtype.is_temporal() or column.dtype == pl.Boolean:
-        return column.to_physical().cast(pl.Int64).to_numpy()
+        return column.to_physical().cast(pl.Int64).fill_null(0).to_numpy()
     if column.dtype.is_float():
-        return column.cast(pl.Float64).to_numpy()
+        return column.cast(pl.Float64).fill_null(0).to_numpy()
     return column.cast(pl.String).to_numpy().astype(str)
 
 
@@ -401,16 +424,30 @@ class Rows:
     engine: Engine = field(default_factory=Here)  # where a pass works on them
     parts: int = 1  # that a pass makes of them
     fragments: int = FRAGMENTS  # that a stochastic pass reads in random order
+    unseen: Unseen = "error"  # what becomes of rows with a level that the fit did not see
 
     def __iter__(self) -> Iterator[Batch]:
         wide = len(self.design.names) + len(self.design.targets)
         size = self.batch_rows or rows_per_batch(self.design.width if self.raw else wide)
         for chunk in self.source.scan(self.design.needed, size):
-            yield self.design.batch(chunk, self.source.name, raw=self.raw)
+            yield self.design.batch(chunk, self.source.name, raw=self.raw, unseen=self.unseen)
 
     def at(self, place: Placed) -> Rows:
         """The same rows where an engine has them."""
         return replace(self, source=place.source, engine=place.engine, parts=place.parts)
+
+    @property
+    def coarse(self) -> Mapping[str, float]:
+        """Column of x -> spacing of its type at 1, where that is coarser than float64."""
+        types = {
+            name: type(dtype)
+            for name, dtype in self.source.schema().items()
+            if type(dtype) in SPACING
+        }
+        if not types:
+            return {}
+        own = zip(self.design.names, self.design.unchanged, strict=True)
+        return {name: SPACING[types[column]] for name, column in own if column in types}
 
     @property
     def single(self) -> bool:
@@ -604,31 +641,29 @@ def learn_design(
             "read only once: give a file or a frame, or name the target without a formula"
         )
     place = place or Placed(source)
-    levels = levels_of(place, texts) if source.replayable else dict.fromkeys(texts, ())
-    bare = Design(
-        Plain(target_columns, columns, levels, intercept),
-        columns,
-        target_columns,
-        levels,
-        weights,
-        frequencies,
-        offset,
-        tuple(clusters),
-        missing,
-    )
     unfilled = {*texts, *(() if parsed is None else (*parsed.coded, *parsed.offset_columns))}
     plain_columns = [name for name in columns if name not in unfilled]
-    filled = filling.learn(
-        place,
-        missing,
-        plain=plain_columns,
-        texts=texts,
-        needed=bare.needed,
-        masses=(weights, frequencies),
+    tracked = filling.fillable(missing, plain=plain_columns, texts=texts)
+    bare = Design(
+        Plain(target_columns, columns, {}, intercept),
+        columns,
+        target_columns,
+        weights=weights,
+        frequencies=frequencies,
+        offset=offset,
+        clusters=tuple(clusters),
+        missing=missing,
     )
-    design = replace(bare, filling=filled)
+    required = tuple(name for name in bare.needed if name not in tracked)
+    selection = Selection(required, weights, frequencies)
+    filled = filling.learn(place, missing, selection, plain=plain_columns, texts=texts)
+    levels: Levels = dict.fromkeys(texts, ())
+    if source.replayable:
+        levels = levels_of(place, texts, selection, () if parsed is None else parsed.coded)
+    encoder = Plain(target_columns, columns, levels, intercept)
+    design = replace(bare, encoder=encoder, levels=levels, filling=filled)
     if parsed is not None:
-        design = replace(design, encoder=_learned(source, parsed, design))
+        design = replace(design, encoder=_learned(source, parsed, design, selection))
     names = Counter((INTERCEPT,) * design.intercept + design.names)
     if twice := sorted(name for name, times in names.items() if times > 1):
         raise GentleError(f"each column of the model needs its own name: two are {listed(twice)}")
@@ -673,8 +708,8 @@ def _formula(source: Source, text: str, aside: Sequence[str]) -> Parsed:
     return parsed
 
 
-def _learned(source: Source, parsed: Parsed, design: Design) -> Encoder:
-    """The encoder of a formula, whose functions learn from all rows of the source."""
+def _learned(source: Source, parsed: Parsed, design: Design, selection: Selection) -> Encoder:
+    """The encoder of a formula, whose functions learn from the rows that are selected."""
 
     def frames(learning: Sequence[str]) -> Iterator[pl.DataFrame]:
         if not source.replayable:
@@ -683,7 +718,7 @@ def _learned(source: Source, parsed: Parsed, design: Design) -> Encoder:
                 "read only once: give a file or a frame, or say by numbers what is to be learned, such "
                 "as knots= with bounds"
             )
-        return design.complete_frames(source, parsed.columns)
+        return design.learning_frames(source, selection)
 
     return wilkinson.learn(parsed, source.schema(), design.levels, frames)
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array, issparse
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Tags
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
@@ -37,6 +38,8 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
         solver: "exact" or "auto" for the exact answer, "sgd" for the descent; see `gentle.fit` for more.
         tol: how near to the exact answer, in standard errors; see `gentle.fit`.
         digits: how many digits every coefficient must be certified to have.
+        rank: "drop", "minimum-norm" or "raise" for a column that is a combination of those before it.
+        rank_tol: when it is one, by default to the rounding of its values; see `gentle.fit`.
         random_state: seed of the descent; None stands for 0.
         warm_start: whether a descent starts from the coefficients of the fit before.
         max_passes: how many readings of the rows a descent may take.
@@ -58,6 +61,8 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
         solver: str = "auto",
         tol: float = 1e-3,
         digits: float | None = None,
+        rank: str = "drop",
+        rank_tol: float | None = None,
         random_state: int | np.random.RandomState | None = None,
         warm_start: bool = False,
         max_passes: float = 100,
@@ -68,13 +73,18 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
         self.solver = solver
         self.tol = tol
         self.digits = digits
+        self.rank = rank
+        self.rank_tol = rank_tol
         self.random_state = random_state
         self.warm_start = warm_start
         self.max_passes = max_passes
         self.time_limit = time_limit
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Fit X (n, p), dense or sparse, to y (n,) or (n, k), with sample_weight (n,) or without."""
+        """Fit X (n, p), dense or sparse, to y (n,) or (n, k), with sample_weight (n,) or without.
+
+        Warns with scikit-learn's ConvergenceWarning where a descent has not converged.
+        """
         choices, before = self._choices(), self._fits if self.warm_start else ()
         rows, flat = self._rows(X, y, sample_weight)
         begin = None
@@ -125,6 +135,8 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
             solver=self.solver,
             tol=self.tol,
             digits=self.digits,
+            rank=self.rank,
+            rank_tol=self.rank_tol,
             seed=self._seed(),
             max_passes=self.max_passes,
             time_limit=self.time_limit,
@@ -132,6 +144,7 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
 
     def _rows(self, X: Any, y: Any, sample_weight: Any, *, reset: bool = True) -> tuple[Rows, bool]:
         """The rows with a design of their own, and whether there is one target, y (n,)."""
+        types = list(getattr(X, "dtypes", ()))  # of a frame, whose columns become one array
         X, y = validate_data(
             self,
             X,
@@ -160,6 +173,11 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
             {f"({name})": values for name, values in other.items()},
             finite=True,
             name="X",
+            single=frozenset(
+                name
+                for name, dtype in zip(columns, types, strict=False)
+                if str(dtype).lower() == "float32"
+            ),
         )
         design = learn_design(
             source,
@@ -176,6 +194,9 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
         self.result_: Fit | Fits | Descended = fits[0] if flat or not kept else Fits(kept)
         self.coef_ = fits[0].slopes if flat else np.stack([one.slopes for one in fits])
         self.intercept_ = fits[0].intercept if flat else np.array([one.intercept for one in fits])
+        for one in fits:
+            if one.trace and not one.verdict.agrees:
+                warnings.warn(str(one.verdict), ConvergenceWarning, stacklevel=3)
         self.n_iter_ = max(int(one.trace[-1].passes) if one.trace else 0 for one in fits)
         return self
 

@@ -25,6 +25,7 @@ from gentle.statistics import EPSILON, solve_upper
 MOST_PASSES = 6  # of a polish: two are the rule
 SETTLED = 0.25  # a basis this near to orthonormal needs no second look
 LAST_BIT = 2.0**-62  # of a coefficient: what is below does not change its rounding
+ZERO_TOL = 1e-8  # of the size that a coefficient may well have: bounds above it say nothing of 0
 DOUBLED = 2.0**-100  # the rounding of double-double sums, and a few bits to spare
 
 
@@ -105,15 +106,34 @@ class Exact:
 
     @property
     def sigma2(self) -> Floats:
-        """The residual variance of each target, RSS / (n - q), (k,); nan without degrees of freedom."""
+        """The residual variance of each target, RSS / (n - q), (k,).
+
+        It is nan without degrees of freedom, and where only rounding is left of the residuals in sums.
+        """
         if self.df_resid <= 0:
             return np.full_like(self.rss, np.nan)
-        return self.rss / self.df_resid
+        return np.where(self._lost, np.nan, self.rss / self.df_resid)
 
     @property
     def noise_free(self) -> Truths:
-        """Whether the residuals are no larger than the rounding of the target, (k,) truths."""
-        return np.asarray(self.rss <= (8 * EPSILON * self.target_size) ** 2)
+        """Whether the residuals are no larger than the rounding of the data, or of the sums, (k,).
+
+        The rounding of the data is that of the target, and of the terms that a target of a few digits
+        less may be a difference of.
+        """
+        terms = np.hypot(self.problem.coordinates.centre, self.problem.coordinates.scale)
+        slopes = np.abs(self.coef[int(self.fitted.intercept) :])
+        sizes = self.target_size + np.sqrt(self.total) * (terms @ slopes)
+        rounding = EPSILON * np.maximum(8 * self.target_size, 2 * sizes)
+        return np.asarray(np.sqrt(self.rss) <= rounding) | self._lost
+
+    @property
+    def _lost(self) -> Truths:
+        """Whether the residuals of an unpolished answer are no larger than the rounding of its sums."""
+        if self.polished:
+            return np.zeros(len(self.rss), dtype=bool)
+        rounding = self.problem.residual_rounding * self.problem.coordinates.target_scale
+        return np.asarray(np.sqrt(self.rss) <= rounding)
 
     @property
     def lengths(self) -> Floats:
@@ -128,6 +148,18 @@ class Exact:
         constant = 1 + np.abs(coordinates.centre) @ slopes
         sizes = np.concatenate([np.full(int(coordinates.intercept), constant), slopes])
         return np.asarray(sizes[:, None] * coordinates.target_scale)
+
+    def zeroed(self) -> Exact:
+        """The same with 0 for each coefficient that its bound cannot tell from 0."""
+        small = (np.abs(self.coef) <= self.floor) & (self.floor <= ZERO_TOL * self.sizes)
+        if not small.any():
+            return self
+        return replace(
+            self,
+            coef=np.where(small, 0.0, self.coef),
+            low=np.where(small, 0.0, self.low),
+            floor=np.where(small, self.floor + np.abs(self.coef), self.floor),
+        )
 
     def folded(self, coef: Floats) -> Floats:
         """The coefficients (q,) of the columns that are kept that predict what all of them (all,) do."""
@@ -222,7 +254,7 @@ def polish(exact: Exact, rows: Divisible) -> Exact:
     if not settled or not np.isfinite(error).all():
         return exact
     b = _uncentred(fitted, coef)
-    return replace(
+    polished = replace(
         exact,
         fitted=replace(fitted, coef=coef.high, low=coef.low, root=root),
         coef=b.high,
@@ -234,6 +266,7 @@ def polish(exact: Exact, rows: Divisible) -> Exact:
         rss=seen.squares,
         polished=True,
     )
+    return polished.zeroed()
 
 
 @dataclass(frozen=True, eq=False)

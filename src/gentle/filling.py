@@ -15,7 +15,7 @@ from scipy.sparse import hstack as hstack_sparse
 from gentle.batch import Floats, rows_per_batch
 from gentle.columns import numbers
 from gentle.errors import GentleError, is_number, listed
-from gentle.sieve import Mask, Missing, Sieve, Sight, lacking
+from gentle.sieve import Mask, Missing, Selection, Sight, column_of, lacking
 from gentle.sources import Chunk, Matrix, Source
 from gentle.sparse import written_out
 from gentle.spreading import Placed
@@ -126,24 +126,23 @@ class _Means:
 def learn(
     rows: Placed,
     missing: Missing,
+    selection: Selection,
     *,
     plain: Sequence[str],
     texts: Sequence[str],
-    needed: Sequence[str],
-    masses: Sequence[str | None],
 ) -> Filling:
     """What stands for missing values of a source: the means over the rows that will be used.
 
     Args:
         rows: the rows.
         missing: "mean" or "indicator", else nothing stands for them.
+        selection: which rows are used; the means count frequencies.
         plain: columns of numbers that may be filled.
         texts: columns of texts, to which an indicator gives a level of its own.
-        needed: all columns of the fit: a row that lacks one of the others is left out.
-        masses: the columns of weights and frequencies, or None; the means count frequencies.
 
     Raises GentleError for a column of which no value is there.
     """
+    tracked = fillable(missing, plain=plain, texts=texts)
     if missing not in ("mean", "indicator"):
         return Filling()
     source = rows.source
@@ -156,10 +155,9 @@ def learn(
         raise GentleError(
             f"missing='{missing}' needs dense columns, and {source.name} is sparse: fill it before"
         )
-    tracked = (*plain, *(texts if missing == "indicator" else ()))
     if not tracked:
         return Filling()
-    work = partial(_means, tracked=tracked, plain=plain, needed=needed, masses=masses)
+    work = partial(_means, tracked=tracked, plain=plain, selection=selection)
     means = rows.reduce(work, _Means.merge)
     if not (means.count + means.gone).any():
         return Filling()  # no row is used at all, which the fit says with its reason
@@ -180,12 +178,21 @@ def learn(
     return Filling({name: fills[name] for name in plain if name in lacks}, tuple(lacks))
 
 
-def _means(source: Source, *, tracked: Sequence[str], needed: Sequence[str], **how: Any) -> _Means:
+def fillable(missing: Missing, *, plain: Sequence[str], texts: Sequence[str]) -> tuple[str, ...]:
+    """The columns that a row may lack and be used all the same: numbers first."""
+    numeric = plain if missing in ("mean", "indicator") else ()
+    return (*numeric, *(texts if missing == "indicator" else ()))
+
+
+def _means(
+    source: Source, *, tracked: Sequence[str], plain: Sequence[str], selection: Selection
+) -> _Means:
     """Those of a part."""
     zeros = np.zeros(len(tracked))
     means = _Means(zeros, zeros, zeros)
-    for chunk in source.scan(needed, rows_per_batch(len(needed))):
-        means = means.add(*_seen(chunk, source.name, tracked, needed=needed, **how))
+    columns = selection.columns(*tracked)
+    for chunk in source.scan(columns, rows_per_batch(len(columns))):
+        means = means.add(*_seen(chunk, source.name, tracked, plain, selection, columns))
     return means
 
 
@@ -193,33 +200,26 @@ def _seen(
     chunk: Chunk,
     where: str,
     tracked: Sequence[str],
-    *,
     plain: Sequence[str],
-    needed: Sequence[str],
-    masses: Sequence[str | None],
+    selection: Selection,
+    columns: Sequence[str],
 ) -> tuple[Floats, Mask, Floats]:
     """(x, gone, frequency) of the rows of a chunk that will be used: (n, t), (n, t) and (n,)."""
-    sieve = Sieve(chunk.rows, where, "drop")
-    chunk = sieve.complete(chunk, [name for name in needed if name not in tracked])
-    mass = np.ones(len(chunk.rows))
+    sieve = selection.sieve(chunk, where)
     if isinstance(chunk.table, Matrix):
-        names = [name for name in needed if name not in (*chunk.table.other, *chunk.table.labels)]
+        beside = {*chunk.table.other, *chunk.table.labels}
+        names = [name for name in columns if name not in beside]
         x = written_out(chunk.table.x)[:, [names.index(name) for name in tracked]]
         gone = np.isnan(x)
-        for name, values in chunk.table.other.items():
-            if name in needed:
-                sieve.finite((name,), values[:, None])
-        columns: Any = chunk.table.other
     else:
-        frame = chunk.table
-        x = np.zeros((frame.height, len(tracked)))
+        x = np.zeros((chunk.table.height, len(tracked)))
         if plain:
-            x[:, : len(plain)] = numbers(frame, plain)
-        gone = np.stack([lacking(frame[name]) for name in tracked], axis=1)
-        columns = {name: numbers(frame, [name])[:, 0] for name in masses if name is not None}
-    for role, of in zip(("weights", "frequencies"), masses, strict=True):
-        if of is not None:
-            sieve.positive(of, columns[of])
-            mass = columns[of] if role == "frequencies" else mass
+            x[:, : len(plain)] = numbers(chunk.table, plain)
+        gone = np.stack([lacking(chunk.table[name]) for name in tracked], axis=1)
     sieve.finite(tracked, np.where(gone, 0.0, x))
-    return x[sieve.keep], gone[sieve.keep], mass[sieve.keep]
+    sieve.settle()
+    keep = sieve.keep
+    mass = np.ones(len(x))
+    if selection.frequencies is not None:
+        mass = column_of(chunk, selection.frequencies)
+    return x[keep], gone[keep], mass[keep]

@@ -9,6 +9,8 @@ from functools import partial
 from inspect import signature
 from typing import Any, TypeVar
 
+import numpy as np
+
 from gentle.answering import Answered, answer, answer_sums, check_rows, first_pass
 from gentle.approach import Approach
 from gentle.batch import EXACT_COLUMNS, INTERCEPT, Batch, Floats
@@ -62,6 +64,7 @@ def fit(
     lags: int | None = None,
     use_t: bool = True,
     rank: str = "drop",
+    rank_tol: float | None = None,
     method: str = "auto",
     missing: Missing = "drop",
     seed: int = 0,
@@ -122,6 +125,10 @@ def fit(
         rank: "drop" leaves out a column that is a combination of those before it, as R does, and
             names it; "minimum-norm" shares its part among them so that the slopes are the shortest;
             "raise" refuses it.
+        rank_tol: when columns are dependent: where a combination of them, each in units of its standard
+            deviation and with coefficients of length 1, has a standard deviation of at most this. By
+            default that is the rounding of the values as they came: of float64 or float32, or of their
+            decimals.
         method: "auto" makes cross-products and reads the rows again for a QR triangle where these
             lose too many digits; "qr" makes the triangle at once.
         missing: "drop" leaves out rows with a null or NaN, and counts them; "raise" refuses them. "mean"
@@ -176,6 +183,7 @@ def fit(
         lags=lags,
         use_t=use_t,
         rank=rank,
+        rank_tol=rank_tol,
         method=method,
         seed=seed,
         max_passes=max_passes,
@@ -337,9 +345,18 @@ def _fits(
             answered.rows.single,
         )
         found = _result(
-            exact, answered.placing, design, at, opening, rows, way, choices, single=single
+            exact,
+            answered.placing,
+            design,
+            at,
+            opening,
+            rows,
+            way,
+            choices,
+            single=single,
+            at_start=way is not None and _is_start(way, exact, begin[at]),
         )
-        fits.append(found)
+        fits.append(replace(found, coarse=answered.coarse))
     _warn_of_digits(fits, choices)
     return tuple(fits)
 
@@ -355,8 +372,9 @@ def from_sums(one: Fit, sums: Moments | Triangle, tally: Tally) -> Fit:
     choices = replace(one.choices, solver="exact", errors="classical", lags=None, digits=None)
     at = one.design.targets.index(one.target)
     opening = Opening(tally, sums)
-    exact, placing = answer_sums(opening, one.design, one.target, choices)
-    return _result(exact, placing, one.design, at, opening, None, None, choices, single=one.single)
+    exact, placing = answer_sums(opening, one.design, one.target, choices, one.coarse)
+    found = _result(exact, placing, one.design, at, opening, None, None, choices, single=one.single)
+    return replace(found, coarse=one.coarse)
 
 
 def fit_once(rows: Rows, choices: Choices) -> tuple[Fit, ...]:
@@ -384,10 +402,11 @@ def fit_once(rows: Rows, choices: Choices) -> tuple[Fit, ...]:
     fits = []
     for at, target in enumerate(design.targets):
         alone = replace(opening, sums=opening.sums.of(at))
-        exact, placing = answer_sums(alone, design, target, choices)
-        fits.append(
-            _result(exact, placing, design, at, alone, None, None, choices, single=learned.single)
+        exact, placing = answer_sums(alone, design, target, choices, learned.coarse)
+        found = _result(
+            exact, placing, design, at, alone, None, None, choices, single=learned.single
         )
+        fits.append(replace(found, coarse=learned.coarse))
     _warn_of_digits(fits, choices)
     return tuple(fits)
 
@@ -406,6 +425,7 @@ def fit_more(before: Sequence[Fit], rows: Rows, choices: Choices) -> tuple[Fit, 
             target=design.targets[at],
             choices=choices,
             single=one.single or rows.single,
+            coarse={**one.coarse, **rows.coarse},
         )
         found.append(from_sums(like, sums, one.tally.merge(opening.tally)))
     return tuple(found)
@@ -468,24 +488,31 @@ def _result(
     choices: Choices,
     *,
     single: bool,
+    at_start: bool = False,
 ) -> Fit:
     """Everything in the user's units, in the order of the design."""
     names = (INTERCEPT,) * design.intercept + design.names
-    found = exact.coef[:, 0]
-    certificate = certify(exact, found) if way is None else way.certificate
+    coef = exact.coef[:, 0]
+    certificate = certify(exact, coef) if way is None else way.certificate
     kept = tuple(names[j] for j in placing.kept)
     if way is None:
         verdict = exact_verdict(certificate, kept)
     else:
         rounded = choices.dtype == "float32" and not single
         verdict = descent_verdict(
-            certificate, kept, choices.tol, way.stop, way.trace[-1:], rounded=rounded
+            certificate,
+            kept,
+            choices.tol,
+            way.stop,
+            way.trace[-1:],
+            rounded=rounded,
+            at_start=at_start,
         )
-    return Fit(
+    found = Fit(
         design=design,
         target=design.targets[at],
         names=names,
-        values=placing.coef(found) if way is None else way.values,
+        values=placing.coef(coef) if way is None else way.values,
         answer=exact,
         placing=placing,
         choices=choices,
@@ -497,9 +524,22 @@ def _result(
         certificate=certificate,
         verdict=verdict,
         single=single,
-        exact_values=placing.coef(found),
+        exact_values=placing.coef(coef),
         way=way,
     )
+    if found.df_resid <= 0 and found.n_rows < found.tally.n_used and not found.l2:
+        warnings.warn(found.inference_note, CovarianceWarning, stacklevel=6)
+    return found
+
+
+def _is_start(way: Descent, exact: Exact, begin: Floats | None) -> bool:
+    """Whether the nearest point of a descent is the one it started from, slopes of 0 by default."""
+    first = int(exact.fitted.intercept)
+    kept = exact.fitted.columns + first
+    if begin is None:
+        return not np.any(way.values[kept])
+    start = exact.folded(np.nan_to_num(begin))[first:]
+    return bool(np.allclose(way.values[kept], start, rtol=1e-12, atol=0))
 
 
 def _sandwich(exact: Exact, design: Design, rows: Divisible | None, choices: Choices) -> Sandwich:
@@ -509,6 +549,10 @@ def _sandwich(exact: Exact, design: Design, rows: Divisible | None, choices: Cho
         raise GentleError(
             f"a ridge has no standard errors, and errors='{errors}' asks for some: leave out one of them"
         )
+    q = len(exact.coef)
+    if errors != "classical" and exact.df_resid > 0 and exact.noise_free[0]:
+        meat = np.full((q, q), 0.0 if exact.rss[0] == 0 else np.nan)  # scores of rounding
+        return Sandwich(meat, exact.df_resid, f"{errors}, of an essentially perfect fit")
     found = sandwich(
         rows if rows is not None else Held(()),
         exact.fitted,
@@ -518,7 +562,7 @@ def _sandwich(exact: Exact, design: Design, rows: Divisible | None, choices: Cho
         clusters=design.clusters,
         lags=choices.lags,
     )
-    if errors == "cluster" and found.df < len(exact.coef) - 1:
+    if errors == "cluster" and exact.df_resid > 0 and found.df < len(exact.coef) - 1:
         warnings.warn(
             f"{found.df + 1:.0f} groups say little about {len(exact.coef)} coefficients: standard errors "
             "by few clusters are too small",

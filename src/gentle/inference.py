@@ -96,13 +96,19 @@ class Wald:
     df_num: int  # how many of the quantities are not made of the others
     df_denom: float  # inf: chi-square
     p_value: float
+    reason: str = ""  # why the statistic is nan
 
     def __str__(self) -> str:
+        if self.reason:
+            return f"{self._name}: none, as {self.reason}"
+        value = self.statistic * (self.df_num if math.isinf(self.df_denom) else 1)
+        return f"{self._name} = {number(value)}, p = {number(self.p_value, 3)}"
+
+    @property
+    def _name(self) -> str:
         if math.isinf(self.df_denom):
-            name, value = f"chi2({self.df_num})", self.df_num * self.statistic
-        else:
-            name, value = f"F({self.df_num}, {self.df_denom:.10g})", self.statistic
-        return f"{name} = {number(value)}, p = {number(self.p_value, 3)}"
+            return f"chi2({self.df_num})"
+        return f"F({self.df_num}, {self.df_denom:.10g})"
 
 
 def wald(estimates: Floats, covariance: Floats, df_resid: float, *, alike: bool = False) -> Wald:
@@ -110,10 +116,15 @@ def wald(estimates: Floats, covariance: Floats, df_resid: float, *, alike: bool 
 
     V may be singular: what is a combination of the rest counts once. The statistic is nan where V is
     zero or has negative variances, and where d has a part without variance, which no distribution
-    explains: as when restrictions contradict each other, or clusters are fewer than estimates.
+    explains: as when restrictions contradict each other, or clusters are fewer than estimates. Its
+    `reason` says which.
     """
+
+    def none(rank: int, reason: str) -> Wald:
+        return Wald(math.nan, rank, df_resid, math.nan, reason)
+
     if not (np.isfinite(estimates).all() and np.isfinite(covariance).all()):
-        return Wald(math.nan, len(estimates), df_resid, math.nan)
+        return none(len(estimates), "some of these coefficients have no standard error")
     variances = np.diag(covariance)
     unit = np.sqrt(np.where(variances > 0, variances, 1.0))
     if alike:
@@ -124,8 +135,16 @@ def wald(estimates: Floats, covariance: Floats, df_resid: float, *, alike: bool 
     seen = values > rounding
     rank = int(seen.sum())
     fixed = np.any((variances <= 0) & (estimates != 0)) or _leaves(along[~seen], along, SPAN_TOL)
-    if not rank or fixed or values.min() < -rounding:
-        return Wald(math.nan, rank, df_resid, math.nan)
+    if not len(estimates):
+        return none(0, "there is nothing to test")
+    if not rank:
+        return none(rank, "their covariance is zero")
+    if values.min() < -rounding:
+        return none(rank, "their covariance has negative eigenvalues")
+    if fixed:
+        return none(
+            rank, f"their covariance has rank {rank}, and there are {len(estimates)} to test"
+        )
     statistic = float(np.sum(along[seen] ** 2 / values[seen])) / rank
     return Wald(statistic, rank, df_resid, _f_probability(statistic, rank, df_resid))
 
@@ -177,17 +196,19 @@ def contrast(
     df: float,
     labels: Sequence[str],
     names: Sequence[str],
+    *,
+    reason: str = "",
 ) -> Contrast:
     """Tests of R b = r, with R the matrix (m, q), r the values (m,), b = coef (q,), and vcov (q, q).
 
     Restrictions that follow from others change nothing of the joint test, and those that contradict
-    each other leave its statistic nan.
+    each other leave its statistic nan. `reason` says why a vcov that is nan is so.
 
     Raises GentleError for a shape that does not fit, and for a restriction on a coefficient that is
     nan, which was left out of the fit: `names` (q,) say which.
     """
     _check_restrictions(matrix, values, coef, labels, names)
-    known = ~np.isnan(coef)  # 0 * nan would spread
+    known = (matrix != 0).any(axis=0)  # 0 * nan would spread
     matrix, coef, vcov = matrix[:, known], coef[known], vcov[np.ix_(known, known)]
     estimates = matrix @ coef
     variances = np.sum((matrix @ vcov) * matrix, axis=1)
@@ -198,7 +219,8 @@ def contrast(
     t = t_values(estimates - values, std_errors)
     joint = _joint(matrix, values, coef, vcov, df)
     if np.isnan(std_errors).any():
-        joint = replace(joint, statistic=math.nan, p_value=math.nan)
+        reason = reason or joint.reason or "some of these restrictions have no standard error"
+        joint = replace(joint, statistic=math.nan, p_value=math.nan, reason=reason)
     return Contrast(tuple(labels), estimates, values, std_errors, t, p_values(t, df), df, joint)
 
 
@@ -327,7 +349,8 @@ def _joint(matrix: Floats, values: Floats, coef: Floats, vcov: Floats, df: float
     u, s, v = u[:, seen], s[seen], v[seen]
     target = values / size
     if _leaves(target - u @ (u.T @ target), target, CONSISTENT_TOL):
-        return Wald(math.nan, int(seen.sum()), df, math.nan)
+        reason = "the restrictions contradict each other"
+        return Wald(math.nan, int(seen.sum()), df, math.nan, reason)
     estimates = u.T @ ((matrix @ coef - values) / size) / s
     return wald(estimates, v @ (vcov / unit[:, None] / unit) @ v.T, df)
 

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
-from gentle.batch import rows_per_batch
-from gentle.errors import GentleError, listed, near
-from gentle.sieve import Mask
+from gentle.batch import Integers, rows_per_batch
+from gentle.disguise import Census
+from gentle.errors import GentleError, GentleWarning, listed, near
+from gentle.sieve import Mask, Selection
 from gentle.sources import Chunk, Source
 from gentle.spreading import Placed
 
 MOST_LEVELS = 1_000_000  # of one column, which are all in memory
 MOST_COMPARED = 10_000  # levels that a level unknown is compared with
-MOSTLY_NUMBERS = 0.5  # a text column of which more than this share are numbers is a mistake
+
+NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.ASCII)
 
 Unseen = Literal["error", "reference", "missing"]
 Levels = Mapping[str, tuple[str, ...]]  # text column -> its levels in order, the reference first
+
+
+def _no_texts() -> pl.Series:
+    return pl.Series([], dtype=pl.String)
 
 
 @dataclass(frozen=True)
@@ -30,52 +39,41 @@ class Texts:
 
     name: str
     where: str  # the source
-    seen: pl.Series = field(default_factory=lambda: pl.Series([], dtype=pl.String))
-    n_texts: int = 0
-    n_numbers: int = 0
-    word: str | None = None  # the first that is no number, and its row
-    row: int = 0
+    declared: bool = False  # whether its type, or C(), says that it is a category
     order: tuple[str, ...] = ()  # that was declared, where it was
+    seen: pl.Series = field(default_factory=_no_texts)  # in rows that are used
+    left_out: pl.Series = field(default_factory=_no_texts)  # in other rows
+    census: Census = field(default_factory=Census)  # of what the texts read as
 
     @classmethod
-    def of(cls, name: str, source: Source) -> Texts:
-        """The zero for a column of a source."""
+    def of(cls, name: str, source: Source, *, declared: bool = False) -> Texts:
+        """The zero for a column of a source; a categorical column declares that it is a category."""
         dtype = source.schema()[name]
         order = tuple(dtype.categories) if isinstance(dtype, pl.Enum) else ()
-        return cls(name, source.name, order=order)
+        declared = declared or isinstance(dtype, pl.Categorical | pl.Enum)
+        return cls(name, source.name, declared, order)
 
-    def add(self, chunk: Chunk) -> Texts:
-        """The fold with a chunk; GentleError once there are too many texts."""
-        assert isinstance(chunk.table, pl.DataFrame)
-        texts = chunk.table[self.name].cast(pl.String).alias("")
-        seen = pl.concat([self.seen, texts.unique().drop_nulls()]).unique()
-        numbers = texts.str.strip_chars().cast(pl.Float64, strict=False)
-        found = replace(
-            self,
-            seen=seen,
-            n_texts=self.n_texts + len(texts) - texts.null_count(),
-            n_numbers=self.n_numbers + len(numbers) - numbers.null_count(),
-        )
-        if self.word is None and numbers.null_count() > texts.null_count():
-            at = int((texts.is_not_null() & numbers.is_null()).arg_max() or 0)
-            found = replace(found, word=str(texts[at]), row=int(chunk.rows[at]))
-        return found._bounded()
+    def add(self, used: Chunk, chunk: Chunk) -> Texts:
+        """The fold with the rows of a chunk that are used; GentleError once there are too many texts."""
+        texts = _texts(used, self.name)
+        seen, left_out = _distinct(self.seen, texts), self.left_out
+        if used is not chunk:
+            left_out = _distinct(left_out, _texts(chunk, self.name))
+        census = self.census if self.declared else self.census.add(texts, used.rows)
+        return replace(self, seen=seen, left_out=left_out, census=census)._bounded()
 
     def merge(self, other: Texts) -> Texts:
         """The fold with that of the rows after these; GentleError once there are too many texts."""
-        first = self if self.word is not None else other
         return replace(
             self,
-            seen=pl.concat([self.seen, other.seen]).unique(),
-            n_texts=self.n_texts + other.n_texts,
-            n_numbers=self.n_numbers + other.n_numbers,
-            word=first.word,
-            row=first.row,
+            seen=_distinct(self.seen, other.seen),
+            left_out=_distinct(self.left_out, other.left_out),
+            census=self.census.merge(other.census),
         )._bounded()
 
     def _bounded(self) -> Texts:
         if len(self.seen) > MOST_LEVELS:
-            self.levels()  # where these should be numbers, it says so
+            self.census.check(self.name, self.where, len(self.seen))
             raise GentleError(
                 f"column '{self.name}' of {self.where} is text with more than {MOST_LEVELS:,} levels: "
                 "leave it out with a formula or features="
@@ -83,35 +81,64 @@ class Texts:
         return self
 
     def levels(self) -> tuple[str, ...]:
-        """The texts in the order declared, else sorted.
+        """The texts in the order declared, else sorted; warns of levels that no row that is used has.
 
         Raises GentleError where most are numbers, and so all should be.
         """
-        if self.order:
-            seen = set(self.seen.to_list())
-            return tuple(level for level in self.order if level in seen)
-        if self.word is not None and self.n_numbers > MOSTLY_NUMBERS * self.n_texts:
-            raise GentleError(
-                f"column '{self.name}' of {self.where} should be numbers, as {self.n_numbers:,} of its "
-                f"{self.n_texts:,} values are, but holds '{self.word}' in row {self.row + 1:,}: mend it, "
-                "or leave it empty for a missing value"
+        if not self.declared:
+            self.census.check(self.name, self.where, len(self.seen))
+        seen = set(self.seen.to_list())
+        levels = tuple(level for level in self.order if level in seen) or tuple(sorted(seen))
+        lost = [level for level in self.left_out.sort().to_list() if level not in seen]
+        if lost and levels:
+            many = len(lost) > 1
+            warnings.warn(
+                f"no row that is used has {listed(lost, 'or')} in column '{self.name}' of {self.where}: "
+                f"{'they are no levels' if many else 'it is no level'} of the fit, in which the reference "
+                f"is '{levels[0]}'",
+                GentleWarning,
+                stacklevel=2,
             )
-        return tuple(self.seen.sort().to_list())
+        return levels
 
 
-def levels_of(rows: Placed, names: Sequence[str]) -> Levels:
-    """The levels of text columns over all rows, in one reading, in order; the first is the reference."""
+def _texts(chunk: Chunk, name: str) -> pl.Series:
+    assert isinstance(chunk.table, pl.DataFrame)
+    return chunk.table[name].cast(pl.String).alias("")
+
+
+def _distinct(known: pl.Series, texts: pl.Series) -> pl.Series:
+    return pl.concat([known, texts.unique().drop_nulls()]).unique()
+
+
+def levels_of(
+    rows: Placed,
+    names: Sequence[str],
+    selection: Selection = Selection(),  # noqa: B008  # frozen
+    declared: Iterable[str] = (),
+) -> Levels:
+    """The levels of text columns over the rows that are used, in order; the first is the reference.
+
+    Args:
+        rows: the rows.
+        names: the columns.
+        selection: which rows are used.
+        declared: columns that the model says are categories, whatever they read as.
+    """
     if not names:
         return {}
-    zero = [Texts.of(name, rows.source) for name in names]
-    return {seen.name: seen.levels() for seen in rows.reduce(partial(_seen, zero), _merged)}
+    zero = [Texts.of(name, rows.source, declared=name in set(declared)) for name in names]
+    work = partial(_seen, zero, selection)
+    return {seen.name: seen.levels() for seen in rows.reduce(work, _merged)}
 
 
-def _seen(zero: list[Texts], source: Source) -> list[Texts]:
+def _seen(zero: list[Texts], selection: Selection, source: Source) -> list[Texts]:
     """The texts of some columns of a part."""
     texts = zero
-    for chunk in source.scan([text.name for text in zero], rows_per_batch(len(zero))):
-        texts = [text.add(chunk) for text in texts]
+    columns = selection.columns(*(text.name for text in zero))
+    for chunk in source.scan(columns, rows_per_batch(len(columns))):
+        used = selection.used(chunk, source.name)
+        texts = [text.add(used, chunk) for text in texts]
     return texts
 
 
@@ -125,40 +152,98 @@ def check_unseen(unseen: str) -> None:
         raise GentleError(f"unseen must be {listed(get_args(Unseen), 'or')}, and is {unseen!r}")
 
 
-def with_levels(
-    chunk: Chunk, kinds: Mapping[str, pl.Enum], where: str, unseen: Unseen = "error"
-) -> tuple[pl.DataFrame, Mask]:
-    """(the chunk's frame, its texts as the levels that a fit saw; which rows (n,) had others).
+class Foreign(NamedTuple):
+    """Rows of a chunk with a value of a category that the fit did not see."""
 
-    With unseen="error" others are refused, else they are null, which has zeros like the reference.
+    name: str  # of the column, or the expression
+    values: Any  # (n,)
+    other: Mask  # (n,) which of them are no level
+    known: Iterable[Any]  # the levels
+
+
+def with_levels(
+    frame: pl.DataFrame, kinds: Mapping[str, pl.Enum]
+) -> tuple[pl.DataFrame, list[Foreign]]:
+    """(a frame, its categories as the levels that a fit saw; the rows that had others).
+
+    These are null in it, which has zeros like the reference.
     """
-    check_unseen(unseen)
-    assert isinstance(chunk.table, pl.DataFrame)
-    frame = chunk.table
-    foreign = np.zeros(frame.height, dtype=bool)
+    foreign = []
     for name in [name for name in kinds if name in frame.columns]:
-        texts = frame[name].cast(pl.String)
-        known = texts.cast(kinds[name], strict=False)
-        if known.null_count() > texts.null_count():
-            other = known.is_null() & texts.is_not_null()
-            if unseen == "error":
-                raise unseen_level(
-                    name, chunk, texts, other.to_numpy(), kinds[name].categories, where
-                )
-            foreign |= other.to_numpy()
+        values = frame[name]
+        known = _coded(values, kinds[name])
+        if known.null_count() > values.null_count():
+            other = (known.is_null() & values.is_not_null()).to_numpy()
+            foreign.append(Foreign(name, values, other, kinds[name].categories))
         frame = frame.with_columns(known)
     return frame, foreign
 
 
-def unseen_level(
-    name: str, chunk: Chunk, values: Any, other: Mask, known: Iterable[Any], where: str
-) -> GentleError:
-    """What is said of the first value (n,) that is no level."""
-    at, levels = int(other.argmax()), [str(level) for level in known]
-    value = str(values[at])
+def _coded(values: pl.Series, kind: pl.Enum) -> pl.Series:
+    """A column as levels, null where it has none of them."""
+    if not (values.dtype.is_numeric() or values.dtype == pl.Boolean):
+        return values.cast(pl.String).cast(kind, strict=False)
+    levels = kind.categories.to_list()
+    codes = pl.Series(level_codes(values, levels))
+    texts = codes.replace_strict(range(len(levels)), kind.categories, default=None)
+    return texts.cast(kind).alias(values.name)
+
+
+def level_codes(values: pl.Series, levels: Sequence[Any]) -> npt.NDArray[np.int64]:
+    """Which of the levels each value is, by its value whatever the types; -1 for none, (n,).
+
+    True, 1, 1.0 and the string "1" are one value, as are False, 0 and "0"; integers are compared exactly.
+    Strings are compared with strings character by character, so that "01" and "1" are two. A number is the
+    string that is written like it, "1" before "01", else the only one that reads as it.
+    """
+    exact = {level: place for place, level in enumerate(levels)}
+    read = _readings(levels)
+    distinct = values.unique().drop_nulls()
+    written = distinct.cast(pl.String).to_list()
+    codes = []
+    for value, text in zip(distinct.to_list(), written, strict=True):
+        code = exact.get(value, exact.get(text, -1))
+        if code < 0 and isinstance(value, str):
+            code = exact.get(_number(value), -1)
+        codes.append(read.get(value, -1) if code < 0 else code)
+    places = values.replace_strict(distinct, codes, default=-1, return_dtype=pl.Int64)
+    return places.fill_null(-1).to_numpy()
+
+
+def _readings(levels: Sequence[Any]) -> dict[int | float, int]:
+    """Number -> the place of the string that is it, among levels that are strings."""
+    places: dict[int | float, list[int]] = {}
+    for place, level in enumerate(levels):
+        if isinstance(level, str) and (number := _number(level)) is not None:
+            places.setdefault(number, []).append(place)
+    found = {}
+    for number, alike in places.items():
+        same = [place for place in alike if levels[place] == str(number)]
+        if len(alike) == 1 or same:
+            found[number] = (same or alike)[0]
+    return found
+
+
+def _number(text: str) -> int | float | None:
+    """The number that a string reads as, a boolean as 0 or 1; None for a word."""
+    text = text.strip().lower()
+    if text in ("true", "false"):
+        return int(text == "true")
+    if not NUMBER.fullmatch(text):
+        return None
+    return float(text) if set(text) & {*".e"} else int(text)
+
+
+def refuse_foreign(foreign: Foreign, used: Mask, rows: Integers, where: str) -> None:
+    """Raises GentleError for the first used row (n,) with a value that is no level."""
+    other = foreign.other & used
+    if not other.any():
+        return
+    at, levels = int(other.argmax()), [str(level) for level in foreign.known]
+    value = str(foreign.values[at])
     way = near(value, levels) if len(levels) <= MOST_COMPARED else f"it saw {len(levels):,} others"
-    return GentleError(
-        f"column '{name}' of {where} has '{value}' in row {chunk.rows[at] + 1:,}, "
-        f"a level that the fit did not see: {way}; to predict it all the same, take unseen='reference' "
+    raise GentleError(
+        f"column '{foreign.name}' of {where} has '{value}' in row {rows[at] + 1:,}, "
+        f"a level that the fit did not see: {way}; to take it all the same, choose unseen='reference' "
         "or 'missing' (--unseen)"
     )

@@ -137,6 +137,10 @@ class OnePass:
         """The targets: one."""
         return (self.target,)
 
+    def caveat(self, level: float | None) -> str:  # noqa: ARG002
+        """What a reader of its predictions must know; see `predicting.Model.caveat`."""
+        return ""
+
     row_space: ClassVar[None] = None  # rank is not known here
     default_unestimable: ClassVar[Unestimable] = "predict"
     heteroskedastic: ClassVar[bool] = False

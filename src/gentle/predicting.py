@@ -59,6 +59,9 @@ class Model(Protocol):
     def explained(self) -> Sequence[str]:
         """The targets, (k,)."""
 
+    def caveat(self, level: float | None) -> str:
+        """What a reader of its predictions, or of their bounds at a level, must know; may be empty."""
+
     @property
     def row_space(self) -> RowSpace | None:
         """The relations that its rows satisfy; None where the rank is full, or not known."""
@@ -99,6 +102,7 @@ class Written:
     n_unestimable: int = 0  # rows that a rank-deficient fit cannot predict
     unestimable: Unestimable = "nan"  # what became of those
     n_unweighted: int = 0  # new rows without bounds, since their weight is not known
+    caveat: str = ""  # what a reader of the predictions must know
 
     def __str__(self) -> str:
         rows = f"{self.n_rows:,} row{'s' * (self.n_rows != 1)}"
@@ -107,7 +111,7 @@ class Written:
             rows += f", of which {_have(lacking)} no prediction, as a value is missing there"
         elif not self.n_missing and not (self.n_unestimable and self.unestimable == "nan"):
             rows += ", each with a prediction"
-        return "; ".join((rows, *self.notes))
+        return "; ".join((rows, *self.notes, *filter(None, [self.caveat])))
 
     @property
     def notes(self) -> list[str]:
@@ -287,10 +291,13 @@ class _Answers:
             **{"n_rows": 0, "n_missing": 0, **counts},
             unseen=self._asked.unseen,
             unestimable=unestimable,
+            caveat=self._model.caveat(self._asked.level),
         )
 
     def warn(self, stacklevel: int) -> None:
-        """Warn of rows without a prediction or bounds, or with one that rests on a choice."""
+        """Warn of the model's caveat, and of rows without bounds or that rest on a choice."""
+        if caveat := self._model.caveat(self._asked.level):
+            warnings.warn(caveat, GentleWarning, stacklevel=stacklevel)
         written, n = self.written, self._counts["rows"]
         for note in written.notes:
             message = f"of the {n:,} rows of {self._source.name}, {note}"

@@ -18,17 +18,22 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from scipy.linalg.lapack import dtrcon
 
 from gentle.batch import Batch, Floats
 from gentle.coordinates import Coordinates, Seen
 from gentle.losses import Loss
 from gentle.passes import fold
 from gentle.penalties import Ridge
+from gentle.rounding import Rounding
 from gentle.shuffling import LONGEST_RUN, Walkable, shuffled
-from gentle.sketch import Sketch, sketch
+from gentle.sketch import DISTINCT, Sketch, sketch
 from gentle.statistics import EPSILON, Slope, Triangle, invert_upper, slope, solve_upper, upper
 
 BLOCK_COLUMNS = 64  # looked at together for what those before them explain
+ROUNDINGS = 4  # spacings of a type by which a computed column may miss what it is computed from
+SAFELY = 10.0  # an estimate of the norm of an inverse may be a few times too small
+CHANCE = 10  # rows beyond the columns, from which on a relation to the last decimal is no chance
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,6 +151,27 @@ class Quadratic:
         return float(values[0] / values[-1]) if len(values) else 1.0
 
     @property
+    def residual_rounding(self) -> Floats:
+        """A bound on what rounding makes of the root of `rest`, (k,); see `rounding`."""
+        return (np.sqrt(self._unit) if self.squared else self._unit) * self._misfit
+
+    @property
+    def _lengths(self) -> Floats:
+        return np.asarray(np.linalg.norm(self.factor, axis=0)[:, None])
+
+    @property
+    def _misfit(self) -> Floats:
+        """The sizes of the terms that the residual is a difference of, (k,)."""
+        target = np.sqrt((self.rhs**2).sum(axis=0) + self.rest)
+        return np.asarray((self._lengths * np.abs(self.minimiser)).sum(axis=0) + target)
+
+    @property
+    def _unit(self) -> float:
+        """How far factoring moves a column, in its length."""
+        steps = 8 + np.sqrt(len(self.factor)) + np.log2(max(self.n_rows, 2))
+        return float(steps * EPSILON * self.growth)
+
+    @property
     def rounding(self) -> Floats:
         """A bound on what rounding hides of the minimiser, (q, k).
 
@@ -154,10 +180,8 @@ class Quadratic:
         with the square of the inverse comes to it; for cross-products all of it is seen squared.
         """
         inverse = np.abs(self.inverse_root)
-        lengths = np.linalg.norm(self.factor, axis=0)[:, None]
-        target = np.sqrt((self.rhs**2).sum(axis=0) + self.rest)
-        misfit = (lengths * np.abs(self.minimiser)).sum(axis=0) + target
-        unit = (8 + np.sqrt(len(inverse)) + np.log2(max(self.n_rows, 2))) * EPSILON * self.growth
+        lengths = self._lengths
+        misfit, unit = self._misfit, self._unit
         squared = inverse @ (inverse.T @ lengths)
         if self.squared:
             strain = unit * float(np.linalg.norm(inverse) * lengths.max(initial=0.0)) ** 2
@@ -178,13 +202,20 @@ def distinctness(triangle: Triangle, *, intercept: bool) -> Floats:
     return np.asarray(distances / np.sqrt(triangle.total))
 
 
-def reduce(triangle: Triangle, *, intercept: bool, l2: float, n_used: int) -> Quadratic:
-    """The least-squares problem of a triangle of so many rows, on the columns that can be told apart.
+def reduce(
+    triangle: Triangle,
+    *,
+    intercept: bool,
+    l2: float,
+    n_used: int,
+    rounding: Rounding | None = None,
+    rank_tol: float | None = None,
+) -> Quadratic:
+    """The least-squares problem of a triangle of so many rows, on the columns that are identified.
 
-    The rank rule is R's: a column that is, to rounding, a combination of the constant and of columns
-    before it is left out, and `dependent` says of which.
+    A column that is, to rounding, a combination of the intercept and of columns before it is dropped, and
+    `dependent` says of which; see `Tolerance`. By default all columns have the rounding of float64.
     """
-    old = triangle.coordinates
     triangle = _placed(triangle, intercept=intercept)
     coordinates = replace(triangle.coordinates, intercept=intercept)
     first = 0 if intercept else 1  # of the triangle's columns
@@ -195,9 +226,7 @@ def reduce(triangle: Triangle, *, intercept: bool, l2: float, n_used: int) -> Qu
     n -= first
 
     unit = np.sqrt(triangle.total)
-    own = 4 * EPSILON * np.abs(old.centre) / coordinates.scale  # rounding of a column's own values
-    resolution = triangle.resolution * np.sqrt(1 + n / 64)
-    tolerance = resolution + np.concatenate([np.zeros(n - p), own])
+    tolerance = _tolerance(triangle, rounding, rank_tol, n, n_used)
     most = n if l2 else min(n, n_used)
     kept, missed = _independent(r[:, :n] / unit, tolerance, most)
     targets = np.arange(n, r.shape[1])
@@ -222,6 +251,64 @@ def reduce(triangle: Triangle, *, intercept: bool, l2: float, n_used: int) -> Qu
         triangle.growth,
         tuple(_named(relation, coordinates, n - p) for relation in relations),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Tolerance:
+    """When a combination w'z of columns, in units of their scales, is zero to rounding.
+
+    With d_j the rounding of column j in units of its scale that is |w'z| <= |d w|, the roundings of all of
+    them taken together. It does not depend on which of the columns is called a combination of the others,
+    so neither does it on their order.
+
+    A column written in decimals has the standard deviation of that rounding instead, which counts
+    where all columns of the combination are written so, or are whole numbers.
+    """
+
+    own: Floats  # (n,) by arithmetic and by type
+    decimal: Floats | None  # (n,) by decimals; nan where a column has none
+    slack: float  # by which a sample of the rounding by decimals may exceed its deviation
+    fixed: int  # columns, the first, that are always kept: the intercept
+
+    def clear(self, r: Floats) -> bool:
+        """Whether no column of r (n, n) upper is a combination of those before it."""
+        if not np.diag(r).all():
+            return False
+        own = self.own
+        if self.decimal is not None:
+            own = np.maximum(own, self.slack * np.nan_to_num(self.decimal))
+        if SAFELY * float(own.max(initial=0.0)) < 1 / _inverse_norm(r):
+            return True
+        squares = invert_upper(r) ** 2  # of w / |w'z|, for each column and those before it
+        return bool((own**2 @ squares < 1).all())
+
+    def holds(self, weights: Floats, length: float) -> bool:
+        """Whether a combination (n,) that has this length is zero to rounding."""
+        if length <= np.linalg.norm(self.own * weights):
+            return True
+        if self.decimal is None or length > DISTINCT * np.linalg.norm(weights):
+            return False  # decimals this coarse are data
+        involved = np.abs(weights) > length
+        rounded = np.hypot(self.own, self.slack * self.decimal)[involved] * weights[involved]
+        return bool(length <= np.linalg.norm(rounded))  # nan where one of them has none
+
+
+def _tolerance(
+    triangle: Triangle, rounding: Rounding | None, rank_tol: float | None, n: int, n_used: int
+) -> Tolerance:
+    """The tolerance of the n columns of a triangle, the intercept among them where there is one."""
+    coordinates, p = triangle.coordinates, len(triangle.coordinates.scale)
+    fixed = n - p
+    resolution = np.full(n, triangle.resolution * np.sqrt(1 + n / 64))
+    if rank_tol is not None:
+        return Tolerance(np.maximum(resolution, rank_tol), None, 1.0, fixed)
+    relative = EPSILON if rounding is None else rounding.relative
+    size = np.hypot(coordinates.centre, coordinates.scale) / coordinates.scale
+    resolution[fixed:] += ROUNDINGS * relative * size
+    decimal = None
+    if rounding is not None and rounding.decimal is not None and n_used >= n + CHANCE:
+        decimal = np.concatenate([np.zeros(fixed), rounding.decimal / coordinates.scale])
+    return Tolerance(resolution, decimal, 1.2 + 2 / np.sqrt(max(n_used, 1)), fixed)
 
 
 def _placed(triangle: Triangle, *, intercept: bool) -> Triangle:
@@ -313,38 +400,57 @@ def _penalty_rows(triangle: Triangle, l2: float) -> Floats:
     return rows[:0] if l2 == 0 else rows
 
 
-def _independent(r: Floats, tolerance: Floats, most: int) -> tuple[list[int], dict[int, float]]:
+def _independent(r: Floats, tolerance: Tolerance, most: int) -> tuple[list[int], dict[int, float]]:
     """Columns of r (m, n) that no earlier ones explain, and for the others how much of them is left.
 
-    A column is explained when its distance from the span of the kept ones is within its tolerance, and
-    when there are as many kept ones as there can be.
+    A column is explained when a combination of it and the kept ones is zero to rounding, and when there
+    are as many kept ones as there can be.
     """
     m, n = r.shape
     most = min(most, m)
-    if most >= n and (np.abs(np.diag(r)) > tolerance).all():
+    if most >= n and tolerance.clear(r[:n]):
         return list(range(n)), {}
-    basis = np.zeros((m, min(most, n)))
+    basis, root = np.zeros((m, min(most, n))), np.zeros((min(most, n),) * 2)
     kept: list[int] = []
     missed: dict[int, float] = {}
     for start in range(0, n, BLOCK_COLUMNS):
-        before = basis[:, : len(kept)]
-        block = _away(r[:, start : start + BLOCK_COLUMNS], before)
         since = len(kept)
+        along, block = _split(r[:, start : start + BLOCK_COLUMNS], basis[:, :since])
+        shares = solve_upper(root[:since, :since], along)
+        inside: list[int] = []  # kept ones of this block
         for at, column in enumerate(range(start, start + block.shape[1])):
-            rest = _away(block[:, at], basis[:, since : len(kept)])
+            now = len(kept)
+            near, rest = _split(block[:, at], basis[:, since:now])
             length = float(np.linalg.norm(rest))
-            if length > tolerance[column] and len(kept) < most:
-                basis[:, len(kept)] = rest / length
-                kept.append(column)
-            else:
+            on = solve_upper(root[since:now, since:now], near)
+            weights = np.zeros(n)
+            weights[kept] = np.concatenate([shares[:, at] - shares[:, inside] @ on, on])
+            weights[column] = 1.0
+            explained = column >= tolerance.fixed and tolerance.holds(weights, length)
+            if explained or now >= most:
                 missed[column] = length
+                continue
+            basis[:, now] = rest / length
+            root[:since, now], root[since:now, now], root[now, now] = along[:, at], near, length
+            kept.append(column)
+            inside.append(at)
     return kept, missed
 
 
-def _away(columns: Floats, basis: Floats) -> Floats:
-    """Columns less what lies in the span of a basis; twice is enough (Kahan and Parlett)."""
-    rest = columns - basis @ (basis.T @ columns)
-    return np.asarray(rest - basis @ (basis.T @ rest))
+def _inverse_norm(r: Floats) -> float:
+    """About the largest column sum of R^-1 (Higham 1988), in n^2 operations."""
+    if not r.size:
+        return 1.0
+    reciprocal, _ = dtrcon(r)
+    return float(1 / max(reciprocal * np.abs(r).sum(axis=0).max(), np.finfo(np.float64).tiny))
+
+
+def _split(columns: Floats, basis: Floats) -> tuple[Floats, Floats]:
+    """(coordinates in a basis, what lies outside its span): twice is enough (Kahan and Parlett)."""
+    along = basis.T @ columns
+    rest = columns - basis @ along
+    more = basis.T @ rest
+    return along + more, np.asarray(rest - basis @ more)
 
 
 def _named(relation: Relation, coordinates: Coordinates, first: int) -> Dependent:

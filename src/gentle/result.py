@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -39,7 +39,7 @@ from gentle.statistics import (
     solve_upper,
     subtracted,
 )
-from gentle.verdict import Verdict
+from gentle.verdict import UNITS, Verdict
 
 if TYPE_CHECKING:
     import polars as pl
@@ -84,6 +84,10 @@ class Fit:
     way: Descent | None = None  # of the descent, where there was one
     held_out: Score | None = None  # on rows that were held out
     single: bool = False  # whether data came as float32
+    coarse: Mapping[str, float] = field(
+        default_factory=dict
+    )  # column of x -> spacing of its type at
+    # 1, where that is coarser than float64
 
     def __post_init__(self) -> None:
         for values in (self.values, self.exact_values, self.descent_values):
@@ -96,7 +100,8 @@ class Fit:
 
     def __repr__(self) -> str:
         rows = f"{self.n_rows:,.0f} rows"
-        return f"<Fit of {self.target}: {len(self.names)} coefficients, {rows}, {self.solver}>"
+        solver = self.solver if self.converged else f"{self.solver}: {self.verdict.cause}"
+        return f"<Fit of {self.target}: {len(self.names)} coefficients, {rows}, {solver}>"
 
     # Coefficients and how sure they are
 
@@ -131,6 +136,45 @@ class Fit:
         return self.way is not None and self.way.stop == "interrupted"
 
     @property
+    def converged(self) -> bool:
+        """Whether the coefficients are those of the exact solution, to within `tol`."""
+        return self.way is None or self.verdict.agrees
+
+    @property
+    def noise_free(self) -> bool:
+        """Whether the fit is essentially perfect: residuals no larger than the rounding of the data.
+
+        Then t, p, F and intervals are undefined, since only rounding would make them.
+        """
+        return bool(self.answer.noise_free[0])
+
+    @property
+    def inference_note(self) -> str:
+        """Why there are no t, p and intervals, in a sentence; empty where there are."""
+        if self.l2:
+            return "A ridge has no classical standard errors."
+        if self.df_resid <= 0:
+            return self._saturated
+        if self.noise_free:
+            return (
+                "The fit is essentially perfect: its residuals are no larger than the rounding of the "
+                "data, so t, p, F and intervals are undefined."
+            )
+        return ""
+
+    @property
+    def _saturated(self) -> str:
+        """That no degree of freedom is left, and why."""
+        none = "so no degree of freedom is left, and there are no error bars"
+        q, n = len(self.answer.coef), self.n_rows
+        if n < self.tally.n_used:
+            return (
+                f"The frequencies of {self.tally.n_used:,} rows sum to {n:.6g}, no more than the {q:,} "
+                f"coefficients, {none}: frequencies count rows, and weights= takes precisions."
+            )
+        return f"There are no more rows than coefficients, {none}."
+
+    @property
     def difference(self) -> Mapping[str, float]:
         """Name -> (descent - exact) in the certificate's yardstick; nan where there is no descent.
 
@@ -159,26 +203,30 @@ class Fit:
 
     @property
     def t_values(self) -> Mapping[str, float]:
-        """Name -> coefficient in standard errors."""
-        return self._named(inference.t_values(self.values, self._std_errors))
+        """Name -> exact coefficient in standard errors; nan for an essentially perfect fit."""
+        return self._named(self._t_values)
 
     @property
     def p_values(self) -> Mapping[str, float]:
         """Name -> two-sided probability of such a t under a coefficient of zero."""
-        t = inference.t_values(self.values, self._std_errors)
-        return self._named(inference.p_values(t, self.df))
+        return self._named(inference.p_values(self._t_values, self.df))
 
     def conf_int(self, level: float = 0.95) -> Mapping[str, tuple[float, float]]:
         """Name -> (low, high) of the t interval, or of the normal one where use_t is False.
 
+        Intervals are those of the exact solution, also where a descent has not converged.
+
         Raises GentleError for a level that is not between 0 and 1.
         """
-        bounds = inference.intervals(self.values, self._std_errors, self.df, level)
+        std_errors = np.where(self.noise_free, np.nan, self._std_errors)
+        bounds = inference.intervals(self.exact_values, std_errors, self.df, level)
         pairs = zip(*(map(float, side) for side in bounds), strict=True)
         return MappingProxyType(dict(zip(self.names, pairs, strict=True)))
 
     def test(self, restrictions_text: str) -> Contrast:
         """Linear restrictions such as "a = b, c = 0", each alone and all together (Wald 1943).
+
+        They are tested on the exact solution.
 
         Raises GentleError for a name that is no coefficient's, and for one that was left out.
         """
@@ -189,23 +237,50 @@ class Fit:
         if not isinstance(restrictions_text, str):
             raise GentleError("restrictions are a text, such as 'a = b, c = 0'")
         matrix, values, labels = restrictions(restrictions_text, self.names)
-        return inference.contrast(
-            matrix, values, self.values, self.vcov, self.df, labels, self.names
-        )
+        return self._tested(matrix, values, labels)
 
     @property
     def f_test(self) -> Wald:
-        """That all slopes of the exact answer are zero, by the covariance of `errors`.
+        """F test that all slopes of the exact solution are zero, by the covariance of `errors`.
 
         The root is triangular with the constant first, so that in its coordinates the slopes stand
         apart and their covariance is the meat: collinear columns lose no digits.
         """
-        if self.l2:
-            return Wald(math.nan, len(self.answer.fitted.columns), self.df, math.nan)
+        n_slopes = len(self.answer.fitted.columns)
+        if self._untestable:
+            return Wald(math.nan, n_slopes, self.df, math.nan, self._untestable)
         first = int(self.design.intercept)
         fitted = self.answer.fitted
         slopes = solve_upper(fitted.root[first:, first:], fitted.coef[first:, 0])
         return inference.wald(slopes, self.sandwich.meat[first:, first:], self.df, alike=True)
+
+    @property
+    def _untestable(self) -> str:
+        """Why no test of this fit has a meaning; empty where tests have one."""
+        if self.l2:
+            return "a ridge has no standard errors"
+        if self.df_resid <= 0:
+            return "no degrees of freedom are left"
+        return "the fit is essentially perfect" if self.noise_free else ""
+
+    @property
+    def _t_values(self) -> Floats:
+        t = inference.t_values(self.exact_values, self._std_errors)
+        return np.where(self.noise_free, np.nan, t)
+
+    def _tested(self, matrix: Floats, values: Floats, labels: Sequence[str]) -> Contrast:
+        """Restrictions R b = r of the exact solution: R (m, q), r (m,) and their texts."""
+        vcov = np.full_like(self.vcov, np.nan) if self._untestable else self.vcov
+        return inference.contrast(
+            matrix,
+            values,
+            self.exact_values,
+            vcov,
+            self.df,
+            labels,
+            self.names,
+            reason=self._untestable,
+        )
 
     # The fit as a whole
 
@@ -266,7 +341,7 @@ class Fit:
 
     @property
     def sigma(self) -> float:
-        """Residual standard deviation; nan without degrees of freedom."""
+        """Residual standard deviation of the exact solution; nan without degrees of freedom."""
         return float(np.sqrt(self.answer.sigma2[0]))
 
     @property
@@ -287,8 +362,8 @@ class Fit:
 
     @property
     def log_likelihood(self) -> float:
-        """Gaussian, at its maximum; nan under a ridge, which is not there."""
-        if self.l2:
+        """Gaussian, at its maximum; nan under a ridge, and without `sigma` for want of digits."""
+        if self.l2 or (self.df_resid > 0 and math.isnan(self.sigma)):
             return math.nan
         return inference.log_likelihood(self.rss, self.n_rows, self.tally.log_weights)
 
@@ -373,7 +448,11 @@ class Fit:
                 rows have it; a weighted fit has no bounds for a new row of unknown weight.
             engine: where the rows are worked on, as in `gentle.fit`.
 
-        Raises GentleError for a column that is not there and for a level that the fit did not see.
+        Predictions by a descent that has not converged are x'coef with its coefficients, and a
+        GentleWarning says so; they have no intervals, which belong to the exact solution.
+
+        Raises GentleError for a column that is not there, for a level that the fit did not see, and for an
+        interval of a descent that has not converged.
         """
         asked = Asked(interval, kind, append, unseen, engine, unestimable, weights)
         return predict(self, data, offset, asked)
@@ -409,6 +488,17 @@ class Fit:
         """The targets: one."""
         return (self.target,)
 
+    def caveat(self, level: float | None) -> str:
+        """What a reader of its predictions must know; see `predicting.Model.caveat`."""
+        if not self.converged:
+            return (
+                f"the descent of '{self.target}' has not converged (it is at most "
+                f"{self.certificate.within:.3g} {UNITS[self.certificate.unit]} from the exact solution), "
+                "and these predictions are by its coefficients"
+            )
+        note = self.inference_note if level is not None else ""
+        return f"{note[:1].lower()}{note[1:].removesuffix('.')}"
+
     @cached_property
     def row_space(self) -> RowSpace | None:
         """The relations that hold in all rows of the fit; None where its columns have full rank."""
@@ -428,6 +518,11 @@ class Fit:
         """Predictions for rows of the design, as in `predicting.Model`."""
         if self.l2:
             refuse_level(level, "a ridge")
+        if level is not None and not self.converged:
+            raise GentleError(
+                f"the descent of '{self.target}' has not converged, and intervals belong to the exact "
+                "solution: fit with solver='exact', or go on with fit.continue_(data)"
+            )
         x = written_out(features.x)
         centered, z = self.answer.fitted.see(x)
         value = self._linear_predictor(x, centered[:, 0]) + features.offset
@@ -437,7 +532,9 @@ class Fit:
         noise = self._noise(features.weight) if kind == "new" else 0.0
         with np.errstate(invalid="ignore"):  # a two-way clustered variance may be negative
             std_error = np.sqrt(square + noise)
-        low, high = inference.intervals(value, std_error, self.df, level)
+        spread = np.where(self.noise_free, np.nan, std_error)
+        exact = value if self.way is None else centered[:, 0] + features.offset
+        low, high = inference.intervals(exact, spread, self.df, level)
         return np.stack([value, std_error, low, high], axis=1)[:, None]
 
     def influence(
@@ -622,7 +719,7 @@ class Fit:
     @cached_property
     def _std_errors(self) -> Floats:
         """Of unit rows of the basis, times their lengths: squares of far units are never formed."""
-        if self.l2:
+        if self.l2 or not len(self.answer.coef):
             return np.full(len(self.names), np.nan)
         basis = self.placing.rows(self.answer.basis)
         lengths = np.linalg.norm(basis, axis=1)
@@ -704,7 +801,12 @@ class Fit:
                 "functions that learn from them"
             )
         tally = self.tally.merge(other.tally.negative() if negative else other.tally)
-        return from_sums(self, sums(self.sums, other.sums), tally)
+        like = replace(
+            self,
+            single=self.single or other.single,
+            coarse={**self.coarse, **other.coarse},
+        )
+        return from_sums(like, sums(self.sums, other.sums), tally)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -790,6 +892,10 @@ class Fits(Mapping[str, Fit]):
     def explained(self) -> tuple[str, ...]:
         """The targets, (k,)."""
         return tuple(self)
+
+    def caveat(self, level: float | None) -> str:
+        """What a reader of their predictions must know; see `predicting.Model.caveat`."""
+        return "; ".join(filter(None, (one.caveat(level) for one in self.fits)))
 
     def predict_rows(self, features: Features, level: float | None, kind: Kind) -> Floats:
         """Predictions for rows of the design; see `Fit.predict_rows`."""

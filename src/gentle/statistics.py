@@ -201,7 +201,7 @@ class Moments:
 
     @cached_property
     def coordinates(self) -> Coordinates:
-        """About the means, in units of the spreads; a column that does not vary keeps its unit."""
+        """About the means, in units of the standard deviations; of its size where a column is constant."""
         squares = np.diag(self.centred) / self.total
         return _standard(self.shift, self.unit, self.first / self.total, squares, self.n_targets)
 
@@ -322,7 +322,7 @@ class Spread:
 
     @cached_property
     def coordinates(self) -> Coordinates:
-        """About the means, in units of the spreads; a column that does not vary keeps its unit."""
+        """About the means, in units of the standard deviations; of its size where a column is constant."""
         mean = self.first / self.total
         squares = self.second / self.total - mean**2
         return _standard(self.shift, self.unit, mean, squares, self.n_targets)
@@ -420,10 +420,14 @@ def _flat(shift: Floats, unit: Floats, mean: Floats, squares: Floats) -> npt.NDA
 def _standard(
     shift: Floats, unit: Floats, mean: Floats, squares: Floats, n_targets: int
 ) -> Coordinates:
-    """About the means, in units of the spreads, of columns with such means and variances, shifted."""
+    """About the means, in units of the spreads, of columns with such means and variances, shifted.
+
+    The scale of a column that does not vary is its size: small values are no zeros.
+    """
     centre = shift + mean / unit
     flat = _flat(shift, unit, mean, squares)
-    scale = np.where(flat, 1.0, np.sqrt(np.clip(squares, 0, None))) / unit
+    size = np.where(centre, np.abs(centre), 1.0)
+    scale = np.where(flat, size, np.sqrt(np.clip(squares, 0, None)) / unit)
     p = len(centre) - n_targets
     return Coordinates(centre[:p], scale[:p], centre[p:], scale[p:], intercept=True)
 
@@ -753,6 +757,7 @@ def _around(batch: Batch) -> Coordinates:
     z = torch.cat([batch.x, batch.y], dim=1).numpy()
     mass = None if batch.mass is None else batch.mass.numpy()
     centre = np.average(z, axis=0, weights=mass)
+    centre += np.average(z - centre, axis=0, weights=mass)  # of equal values it is that value
     spread = np.sqrt(np.average((z - centre) ** 2, axis=0, weights=mass))
     far = np.where(centre, np.abs(centre), 1.0)
     scale = np.where(spread > EPSILON * np.abs(centre), spread, far)

@@ -83,12 +83,12 @@ def _head(fit: Fit) -> list[Text]:
 
 def _whose(fit: Fit) -> list[str]:
     """Whose the figures are, where a descent has not come to the exact answer."""
-    if fit.verdict.agrees or fit.way is None:
+    if fit.converged:
         return []
-    predictions = ", like the score below," if fit.held_out is not None else ""
+    score = " and of the score on held-out rows" if fit.held_out is not None else ""
     return [
-        f"The descent has not arrived: its coefficients{predictions} are its own, all other",
-        "figures and every error bar are those of the exact answer.",
+        f"The descent has not converged. Apart from the column of its coefficients{score},",
+        "all figures are those of the exact solution: t, p, R2, sigma, standard errors.",
     ]
 
 
@@ -193,12 +193,8 @@ def _foot(fit: Fit) -> list[Text]:
     if fit.placing.mix is not None:
         for name, made_of in fit.dependent.items():
             lines.append(Text(f"{name} is {made_of}: these are the shortest of many coefficients"))
-    if fit.df_resid <= 0:
-        lines.append(
-            Text(
-                "no degree of freedom is left: the rows are met exactly and there are no error bars"
-            )
-        )
+    if fit.inference_note and not fit.l2:
+        lines.append(Text(fit.inference_note))
     if fit.sandwich.clipped:
         lines.append(Text("a negative eigenvalue of this covariance was set to zero"))
     if fit.choices.digits is not None and fit.certificate.digits < fit.choices.digits:
@@ -246,9 +242,14 @@ def difference(value: float) -> str:
 
 
 def to_polars(fit: Fit, level: float = 0.95) -> pl.DataFrame:
-    """One row for each coefficient: name, coefficient, std_error, t, p, low and high."""
+    """One row for each coefficient: name, coefficient, std_error, t, p, low and high.
+
+    Where a descent has not converged, the exact coefficient, to which t, p and the bounds belong, is in
+    the column "exact", and the cause in "verdict".
+    """
     numbers = pl.col(pl.Float64).fill_nan(None)
-    return pl.DataFrame(_columns(fit, level)).with_columns(numbers)
+    frame = pl.DataFrame(_columns(fit, level)).with_columns(numbers)
+    return frame if fit.converged else frame.with_columns(verdict=pl.lit(fit.verdict.cause))
 
 
 def trace_frame(fit: Fit | Descended) -> pl.DataFrame:
@@ -272,7 +273,7 @@ def to_one_polars(fits: Sequence[Fit], level: float = 0.95) -> pl.DataFrame:
     tables = [
         to_polars(fit, level).select(pl.lit(fit.target).alias("target"), pl.all()) for fit in fits
     ]
-    return pl.concat(tables)
+    return pl.concat(tables, how="diagonal")
 
 
 def to_dict(fit: Fit, level: float = 0.95) -> dict[str, Any]:
@@ -315,6 +316,8 @@ def _everything(fit: Fit, level: float) -> dict[str, Any]:
         "dependent": dict(fit.dependent),
         "digits": fit.certificate.digits,
         "in_se": fit.certificate.in_se,
+        "converged": fit.converged,
+        "inference_note": fit.inference_note,
         "cause": fit.verdict.cause,
         "verdict": str(fit.verdict),
     }
@@ -329,7 +332,14 @@ def to_markdown(fit: Fit, level: float = 0.95) -> str:
     """The coefficients as a table of Markdown, with the verdict below it."""
     head, rows = _cells(fit, level)
     lines = [_row(head), "| --- |" + " ---: |" * (len(head) - 1), *map(_row, rows)]
-    return "\n".join([*lines, "", f"{_measures(fit)} {fit.verdict}"])
+    notes = " ".join(_notes(fit)) if not fit.converged else f"{fit.inference_note} {fit.verdict}"
+    return "\n".join([*lines, "", f"{_measures(fit)} {notes.strip()}"])
+
+
+def _notes(fit: Fit) -> list[str]:
+    """What a reader of the numbers must know: whose they are, and why some are missing."""
+    notes = [fit.inference_note] if fit.inference_note else []
+    return notes if fit.converged else [*notes, " ".join(_whose(fit)), str(fit.verdict)]
 
 
 def _row(cells: list[str]) -> str:
@@ -347,7 +357,10 @@ def to_latex(fit: Fit, level: float = 0.95) -> str:
         "\\midrule",
         *(" & ".join(_escaped(cell) for cell in row) + " \\\\" for row in rows),
         "\\bottomrule",
-        f"\\multicolumn{{{len(head)}}}{{l}}{{\\footnotesize {_escaped(_measures(fit))}}} \\\\",
+        *(
+            f"\\multicolumn{{{len(head)}}}{{p{{\\linewidth}}}}{{\\footnotesize {_escaped(note)}}} \\\\"
+            for note in (_measures(fit), *_notes(fit))
+        ),
         "\\end{tabular}",
     ]
     return "\n".join(lines)
@@ -358,6 +371,7 @@ def _columns(fit: Fit, level: float) -> dict[str, list[Any]]:
     return {
         "name": list(fit.names),
         "coefficient": list(fit.coef.values()),
+        **({} if fit.converged else {"exact": list(fit.exact.values())}),
         "std_error": list(fit.std_errors.values()),
         "t": list(fit.t_values.values()),
         "p": list(fit.p_values.values()),
@@ -368,7 +382,7 @@ def _columns(fit: Fit, level: float) -> dict[str, list[Any]]:
 
 def _cells(fit: Fit, level: float) -> tuple[list[str], list[list[str]]]:
     """The head of the table of coefficients, and its rows, as text."""
-    numbers = _one_answer(fit, level)
+    numbers = _one_answer(fit, level) if fit.converged else _two_answers(fit)
     rows = zip(fit.names, *(cells for _, cells in numbers), strict=True)
     return [fit.target, *(head for head, _ in numbers)], [list(row) for row in rows]
 

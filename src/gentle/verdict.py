@@ -55,6 +55,7 @@ STOPS: dict[Stop, Cause] = {
 }
 
 SINGLE = "the descent held its rows in float32, which rounds them after about 7 digits"
+AT_START = "no point that it visited is nearer than its start, so these coefficients are those of the start"
 CUT_SHORT: dict[Stop, str] = {  # ends that came from outside, in words
     "passes": "max_passes",
     "time": "time_limit",
@@ -104,14 +105,17 @@ def descent_verdict(
     last: Sequence[Progress] = (),
     *,
     rounded: bool = False,
+    at_start: bool = False,
 ) -> Verdict:
     """The verdict on a descent that the driver has stopped, after its last step if there was one.
 
-    `rounded` says that it was given rows in float32 for rows of more digits.
+    `rounded` says that it was given rows in float32 for rows of more digits; `at_start` that no point it
+    visited was nearer than the one it started from.
     """
     if rounded and stop == "rounding":
         return verdict(certificate, names, tol, "float32", SINGLE)
-    return verdict(certificate, names, tol, STOPS[stop], _why(stop, last))
+    why = _why(stop, last)
+    return verdict(certificate, names, tol, STOPS[stop], f"{why}; {AT_START}" if at_start else why)
 
 
 def _why(stop: Stop, last: Sequence[Progress]) -> str:
@@ -148,7 +152,7 @@ def exact_verdict(certificate: Certificate, names: tuple[str, ...]) -> Verdict:
 def _distance(certificate: Certificate, names: tuple[str, ...]) -> str:
     """The largest distance of a coefficient, in its yardstick, and which coefficient that is."""
     if not names:
-        return "nothing, as there is no coefficient,"
+        return "nothing (there is no coefficient)"
     where = names[certificate.furthest]
     return f"{_size(certificate.within)} {UNITS[certificate.unit]} (at {where})"
 

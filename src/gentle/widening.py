@@ -45,8 +45,10 @@ def read_once(
         )
     texts = {name: Texts.of(name, source) for name in design.levels}
     opening, wide = Opening(Tally(), sums), design
+    selection = design.selection
     for chunk in source.scan(design.needed, rows_per_batch(len(design.needed))):
-        texts = {name: seen.add(chunk) for name, seen in texts.items()}
+        used = selection.used(chunk, source.name)
+        texts = {name: seen.add(used, chunk) for name, seen in texts.items()}
         wide, before = _with_levels(wide, texts), wide
         if len(wide.names) - len(wide.levels) > most:
             raise GentleError(

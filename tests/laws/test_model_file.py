@@ -155,7 +155,7 @@ def bits(value):
 
 
 def answers(fit):
-    level = None if fit.l2 else 0.9
+    level = 0.9 if fit.converged and not fit.l2 else None
     offset = FRAME["o"].to_numpy() if fit.design.offset == "(offset)" else None
     rows = FRAME.select("b", "c").to_numpy() if "x1" in fit.design.columns else FRAME
     found = fit.predict(rows, offset=offset, interval=level, kind="new")

@@ -50,6 +50,12 @@ def compare(
         typer.Option(help="A column that is a known part of the target.", metavar="COLUMN"),
     ] = None,
     l2: Annotated[float, typer.Option(help="Strength of a ridge.")] = 0.0,
+    rank_tol: Annotated[
+        float | None,
+        typer.Option(
+            help="When columns are dependent, in units of their scales.", metavar="NUMBER"
+        ),
+    ] = None,
     tol: Annotated[float, typer.Option(help="How near each must come, in standard errors.")] = 1e-3,
     max_passes: Annotated[
         float, typer.Option(help="How many readings of the rows each may take.")
@@ -95,6 +101,7 @@ def compare(
                 frequencies=frequencies,
                 offset=offset,
                 l2=l2,
+                rank_tol=rank_tol,
                 tol=tol,
                 max_passes=max_passes,
                 time_limit=time_limit,

@@ -84,6 +84,14 @@ def fit(
             help="What to do with dependent columns: drop, minimum-norm or raise.", metavar="RULE"
         ),
     ] = "drop",
+    rank_tol: Annotated[
+        float | None,
+        typer.Option(
+            help="When columns are dependent, in units of their scales; by default the rounding of their "
+            "values.",
+            metavar="NUMBER",
+        ),
+    ] = None,
     exact: Annotated[
         bool, typer.Option("--exact", help="The exact answer alone, with its intervals.")
     ] = False,
@@ -180,6 +188,7 @@ def fit(
             max_passes=max_passes,
             time_limit=time_limit,
             rank=rank,
+            rank_tol=rank_tol,
             errors=errors,
             cluster=tuple(cluster) if cluster else None,
             lags=lags,

@@ -18,6 +18,7 @@ from gentle.errors import GentleError, listed, warn_of_rounding
 from gentle.sources.source import Chunk, Matrix, Schema, bounds, numbered
 
 Numbers = npt.NDArray[np.number]
+TYPES = {np.dtype(np.float32): pl.Float32(), np.dtype(np.float16): pl.Float16()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +32,7 @@ class Arrays:
     finite: bool = False  # whether x is known to hold no NaN and no infinity
     start: int = 0  # where the first row stands in the whole
     name: str = "the arrays"
+    single: frozenset[str] = frozenset()  # columns of x that came as float32
     seeks: ClassVar[bool] = True
     divides: ClassVar[bool] = True
     replayable: ClassVar[bool] = True
@@ -73,10 +75,12 @@ class Arrays:
 
     @cached_property
     def _schema(self) -> Schema:
-        x = pl.Float32() if self.x.dtype == np.float32 else pl.Float64()
-        return dict.fromkeys(self.names, x) | {
-            name: pl.Float64() for name in (*self.other, *self.labels)
-        }
+        x = TYPES.get(self.x.dtype, pl.Float64())
+        return (
+            dict.fromkeys(self.names, x)
+            | {name: pl.Float64() for name in (*self.other, *self.labels)}
+            | dict.fromkeys(self.single, pl.Float32())
+        )
 
     def height(self) -> int:
         return int(self.x.shape[0])
@@ -108,6 +112,7 @@ class Arrays:
                 self.finite,
                 self.start + a,
                 self.name,
+                self.single,
             )
             for a, b in bounds(self.height(), parts)
         ]

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 from scipy.sparse import csc_array, csc_matrix, csr_array, csr_matrix, issparse
 from torch.utils.data import DataLoader, Dataset
@@ -143,7 +144,8 @@ def with_columns(source: Source, columns: dict[str, Any], *, labels: bool = Fals
             "its columns: an array beside it cannot be read in step"
         )
     arrays = {
-        name: _labels(column) if labels else _array(column) for name, column in columns.items()
+        name: _labels(column) if labels else _with_nan(_array(column))
+        for name, column in columns.items()
     }
     for name, array in arrays.items():
         if array.shape != (source.height(),):
@@ -179,7 +181,7 @@ def _targets(y: Any) -> dict[str, Numbers]:
     if _is_frame(y) and not hasattr(y, "name"):
         frame = _frame(y)
         return {name: frame[name].to_numpy() for name in frame.columns}
-    columns = _array(y)
+    columns = _with_nan(_array(y))
     if columns.ndim == 2 and columns.shape[1] > 1:
         return {f"y{j + 1}": column for j, column in enumerate(columns.T)}
     name = str(getattr(y, "name", None) or "y")
@@ -187,26 +189,53 @@ def _targets(y: Any) -> dict[str, Numbers]:
 
 
 def _labels(data: Any) -> Labels:
-    """Labels of clusters: whole numbers, numbers or texts, none of them missing."""
+    """Labels of clusters: integers, numbers or strings; where some are missing, numbers with NaN there."""
     if isinstance(data, list | tuple):  # numpy would make one text of nan and another of a number
         data = np.array(data, dtype=object)
     labels = np.asarray(data.detach().cpu() if hasattr(data, "detach") else data)
     if labels.dtype.kind == "O":
-        if any(label is None or label != label for label in labels.ravel()):
-            raise GentleError(
-                "a cluster is missing for some row: give each row one, or leave it out"
-            )
-        texts = {isinstance(label, str) for label in labels.ravel()}
+        missing = np.array([_is_missing(label) for label in labels.ravel()]).reshape(labels.shape)
+        texts = {isinstance(label, str) for label in labels[~missing]}
         if len(texts) > 1:
             raise GentleError("some clusters are texts and others are not: make all of them texts")
+        if missing.any():
+            return _numbered(labels, missing)
         labels = labels.astype(str) if texts == {True} else _array(labels.tolist())
     if labels.dtype.kind == "M":
+        if (missing := np.isnat(labels)).any():
+            return _numbered(labels, missing)
         labels = labels.astype(np.int64)
     if labels.dtype.kind in "biu":
         labels = labels.astype(np.int64)
     if labels.dtype.kind not in "ifU":
         raise GentleError(f"clusters must be whole numbers or texts, and hold {labels.dtype}")
     return labels
+
+
+def _numbered(labels: npt.NDArray[Any], missing: npt.NDArray[np.bool_]) -> Labels:
+    """Labels (n,) as the numbers of their groups, NaN where they are missing."""
+    groups: dict[Any, int] = {}
+    numbers = np.full(labels.shape, np.nan)
+    numbers[~missing] = [groups.setdefault(label, len(groups)) for label in labels[~missing]]
+    return numbers
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether a value of Python's or of pandas' is none: None, NaN or NA."""
+    try:
+        return value is None or bool(value != value)
+    except TypeError:  # NA is neither equal nor unequal
+        return True
+
+
+def _with_nan(values: Numbers) -> Numbers:
+    """Objects that are numbers, or missing, as float64 with NaN; other values stay."""
+    if values.dtype.kind != "O":
+        return values
+    own = [np.nan if _is_missing(value) else value for value in values.ravel()]
+    if all(is_number(value) for value in own):
+        return np.array(own, dtype=np.float64).reshape(values.shape)
+    return values
 
 
 def _is_frame(data: Any) -> bool:
@@ -275,7 +304,7 @@ def _array(data: Any) -> Numbers:
 def _matrix(data: Any) -> Numbers | csr_array:
     """X as a numpy array, or where it is sparse by compressed rows with each entry once."""
     if not is_sparse_matrix(data):
-        return _array(data)
+        return _with_nan(_array(data))
     if hasattr(data, "layout"):
         parts = data.detach().cpu()
         blocked = "sparse_bs" in str(parts.layout)
