@@ -22,9 +22,8 @@ from gentle.errors import GentleError
 N_PROBLEMS = 20_000 if os.environ.get("GENTLE_PROOFS") else 240
 BLOCKS = 8
 DIGITS = 1e-9
-NEAR = (
-    1e-10  # of a column's length: nearer to the others, float64 may not tell it from a combination
-)
+NEAR = 1e-10  # of a column's length: any nearer, float64 may take it for a combination
+NEAR_FLOAT32 = 1e-5  # the same beside columns of float32
 KINDS = ("classical", "HC0", "HC1", "HC2", "HC3", "cluster", "two-way", "HAC")
 SOURCES = ("array", "polars", "pandas", "arrow", "csv", "mapping")
 DTYPES = (pl.Float64, pl.Float64, pl.Float32, pl.Int64, pl.Int16, pl.Boolean, pl.String)
@@ -171,12 +170,14 @@ def check(problem, tmp_path):
     """Raises AssertionError for a wrong number; returns which of them were held to the truth."""
     frame, features, extra, kind, source, intercept = problem
     answer = exact(frame, features, extra, intercept)
-    if answer is not None and answer[2].least_distance < NEAR:
+    near = NEAR_FLOAT32 if pl.Float32 in frame.dtypes else NEAR
+    if answer is not None and answer[2].least_distance < near:
         return "near"
     try:
         found = fit(frame, features, extra, kind, source, intercept, tmp_path)
     except GentleError as error:
-        if answer is None or answer[2].tss == 0 or kind in ("cluster", "two-way", "HAC"):
+        empty = answer is None or answer[2].tss == 0 or not answer[0]
+        if empty or kind in ("cluster", "two-way", "HAC"):
             return "refused"
         raise AssertionError(f"refused: {error}") from None
     assert answer is not None, "a fit of no rows"
@@ -226,18 +227,26 @@ def _check_errors(found, truth, used, kind, kept):
         lags=min(2, used.height - 1),
     )
     if covariance is None:
-        assert all(math.isnan(found.std_errors[name]) for name in kept), "errors without freedom"
+        errors = [found.std_errors[name] for name in kept]
+        perfect = truth.rss == 0 and not any(errors)
+        assert perfect or all(map(math.isnan, errors)), ("errors without freedom", kind, errors)
         return
     variances = [covariance[place][place] for place in range(truth.q)]
     if kind == "two-way" and min(variances, default=ZERO) <= 0:
         return  # made positive by a rule of its own
     for place, name in enumerate(kept):
         error, truth_error = found.std_errors[name], math.sqrt(variances[place])
-        if truth.rss == 0 or not variances[place]:
-            assert error == 0 or math.isnan(error), ("an error of rounding", kind, name, error)
-            assert math.isnan(found.p_values[name]) or found.p_values[name] in (0, 1), (
-                "p of rounding"
+        if truth.rss == 0:
+            size = math.sqrt(truth.bread[place][place] * max(truth.tss, 1))
+            assert math.isnan(error) or error <= DIGITS * size, (
+                "error of a perfect fit",
+                name,
+                error,
             )
+            assert math.isnan(found.p_values[name]), ("p of rounding", name, found.p_values[name])
+        elif not variances[place]:
+            assert error == 0 or math.isnan(error), ("error of rounding", kind, name, error)
+            assert math.isnan(found.p_values[name]), ("p of rounding", name, found.p_values[name])
         elif not math.isnan(error):
             assert close(error, truth_error), ("error", kind, name, error, truth_error)
     with warnings.catch_warnings():
