@@ -29,10 +29,15 @@ FLOORS = {
             "plain",
         ),
         *(
+            "expressions",
+            "calls",
             "formula",
             "restrictions",
+            "evaluation",
+            "coding",
             "learning",
             "wilkinson",
+            "undefined",
             "design",
             "given",
             "sinks",
@@ -44,6 +49,7 @@ FLOORS = {
     "solve": (
         *(
             "sketch",
+            "spectrum",
             "problem",
             "exact",
             "estimability",
@@ -59,7 +65,7 @@ FLOORS = {
         *("online", "coefficients", "answering", "descending", "fitting", "model_file"),
         *("continuing", "checking", "contesting"),
     ),
-    "show": ("story", "tables", "modules", "pictures", "report", "estimators", "cli"),
+    "show": ("story", "tables", "modules", "pictures", "report", "estimators", "cli", "__main__"),
 }
 BESIDE = ("textbook", "tour")  # the tutorial: it may use the house, and only the command knows it
 TEXTBOOK_MAY = ("gentle.errors", "gentle.solvers.limits")  # a formula stands once
@@ -70,10 +76,11 @@ ROOMS = {  # library -> the only rooms that may import it
     "matplotlib": {"pictures"},
     "PIL": {"pictures"},
     "jinja2": {"report"},
-    "formulaic": {"formula", "restrictions", "learning", "wilkinson"},
+    "formulaic": {"restrictions", "evaluation", "coding"},
     "polars": {
         *("sources", "columns", "sieve", "disguise", "levels", "filling", "plain", "wilkinson"),
-        *("design", "widening", "sinks", "tables"),
+        *("design", "widening", "sinks", "tables", "formula", "evaluation", "coding", "learning"),
+        "undefined",
     },
     "safetensors": {"model_file"},
 }
@@ -86,12 +93,13 @@ RESULTS = {
 }
 OPTIONAL = {
     "sqlalchemy": {"sources"},
+    "duckdb": {"sources"},
     "distributed": {"engines", "sources"},
     "dask": {"engines", "sources"},
     "ray": {"engines"},
     "pyspark": {"engines"},
     "py4j": {"engines"},
-    "pyarrow": {"engines"},
+    "pyarrow": {"engines", "sources"},
     "fcntl": {"sources"},  # of Unix alone
 }  # loaded where it is used, and asked for in a sentence
 WITHOUT_TORCH = ("result", "tables", "cli", "inference", "verdict", "errors", "files", "story")

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from gentle.result import Fit as Fit
     from gentle.result import Fits as Fits
     from gentle.sources.files import read_csv as read_csv
+    from gentle.sources.sql import read_sql as read_sql
 
 _WHERE = {
     "Check": "gentle.checking",
@@ -60,6 +61,7 @@ _WHERE = {
     "fit": "gentle.fitting",
     "load": "gentle.model_file",
     "read_csv": "gentle.sources.files",
+    "read_sql": "gentle.sources.sql",
     "textbook": "gentle",
 }
 

@@ -21,6 +21,7 @@ from gentle.problem import Streamed
 from gentle.shuffling import Walkable
 from gentle.sketch import DENSE_COLUMNS
 from gentle.solvers import Solver, State
+from gentle.spectrum import Probes
 from gentle.statistics import Sample, Spread, Survey, Tally
 
 LEAST_ROWS, MOST_ROWS = 4_096, 16_384  # of the sample whose curvature a descent walks by
@@ -62,10 +63,13 @@ def approach(
     l2: float,
     start: Floats | None = None,
     watch: Watch | None = None,
+    alone: bool = False,
 ) -> Approach:
     """Descend on rows of one target until the estimated distance is within the tolerance.
 
-    It begins at `start` (q,), in the user's units, where there is one and the sample finds it near.
+    Where it is `alone`, no exact answer confirms that afterwards: probes then say what an estimate
+    can be sure of. It begins at `start` (q,), in the user's units, where there is one and the sample
+    finds it near.
     """
     coordinates = seen.spread.coordinates
     coordinates = coordinates if intercept else coordinates.about_zero()
@@ -79,6 +83,9 @@ def approach(
         seen.tally.n_used,
         seen.spread.total,
     )
+    if alone:
+        probes = Probes(problem.sketch, coordinates, seen.sample.seed)
+        problem = replace(problem, probes=probes)
     spare = seen.spread.n_rows - coordinates.width
     outcome = drive(
         solver,

@@ -11,10 +11,21 @@ from gentle.batch import Floats
 from gentle.exact import Exact
 from gentle.problem import Streamed
 from gentle.solvers import State
+from gentle.spectrum import Probes
 from gentle.statistics import EPSILON
 
 Unit = Literal["standard errors", "scale", "relative"]
 SAFETY = 2.0  # an estimate is so much larger than the sampled curvature says
+SHARE = 1 / 8  # of a bound on the distance of all coefficients, for that of a single one
+LOST_VALUE = (
+    1e-7  # of an objective: what rounding may have made of it since the last look at the rows
+)
+FLAT = (
+    "along some combination of columns the objective is flat to rounding, as where columns are nearly or "
+    "exactly combinations of others: remove those, or add a ridge (l2=)"
+)
+UNSEEN = "the passes so far do not rule out directions in which the objective is nearly flat"
+FAR = "so far from the minimiser the gradient does not say how much of the residuals is noise"
 NOISE_FREE = 1e-12  # of the target's spread: residuals below are taken for none
 MOST_DIGITS = -np.log10(EPSILON)
 
@@ -68,50 +79,122 @@ class Certificate:
 
 @dataclass(frozen=True)
 class Estimate:
-    """About how far a point is from the minimiser, as its gradient and a sampled curvature say."""
+    """About how far a point is from the minimiser; inf, with a reason, where that is not certified."""
 
     within: float
     floor: float
     unit: Unit
+    reason: str = ""  # why there is no number
     estimated: ClassVar[bool] = True
 
     @property
+    def certified(self) -> bool:
+        """Whether there is a number: nothing that was not seen can make it much larger."""
+        return not self.reason
+
+    @property
     def in_se(self) -> float:
-        """The distance in yardsticks; nan where those are relative sizes."""
-        return self.within if self.unit != "relative" else float("nan")
+        """The distance in yardsticks; nan where those are relative sizes or it is not certified."""
+        return self.within if self.unit != "relative" and self.certified else float("nan")
 
 
 class Estimator:
     """Estimates at the states of a descent whose value and gradient the solver has seen.
 
-    P^-1 g stands for the distance H^-1 g, divided by the least d'Hd / d'Pd of the steps d so far, at
-    most 1: P is a guess, and late steps go where it is too large. SAFETY is for directions that no step
-    went; where there are more of those than rows, a ridge is all the curvature that they have. The
-    yardstick is s sqrt((P^-1)_jj / W), where s^2 = W misfit / df_resid, so that W need not be known.
-    Without degrees of freedom or noise it is the size of the coefficient.
+    1. P^-1 g stands for the distance H^-1 g, divided by the least d'Hd / d'Pd of the steps d so far, at
+       most 1: P is a guess, and late steps go where it is too large. SAFETY is for directions that no
+       step went. The yardstick is s sqrt((P^-1)_jj / W), where s^2 = W misfit / df_resid, so that W
+       need not be known. Without degrees of freedom or noise it is the size of the coefficient.
+    2. Steps do not go where g is small although the distance is large, along flat directions. With a
+       lower bound lambda on the eigenvalues of P^-1 H (`spectrum`, or a ridge) no coefficient is
+       further away than
+
+           sqrt(W g'H^-1 g) / s <= sqrt(W g'P^-1 g / lambda) / s    yardsticks,
+
+       by the inequality of Cauchy and Schwarz: |e_j| <= sqrt((H^-1)_jj e'H e). W g'H^-1 g is also what
+       the residual sum of squares still falls by, which makes s^2 smaller.
+
+    Where the problem has probes the estimate is the first, but not above the second, nor below its SHARE:
+    many coefficients share the second, and no estimate is below an eighth of the truth. While there is no
+    lambda there is no number. Without probes it is the first alone, for an exact answer to confirm.
     """
 
     def __init__(self, problem: Streamed, df_resid: float) -> None:
         self._problem = problem
         self._df_resid = df_resid
-        self._least = problem.sketch.least if df_resid <= 0 else 1.0
+        self._ridge = problem.sketch.least  # 0 where there is none
+        self._least = 1.0
+        if df_resid <= 0 and self._ridge:
+            self._least = self._ridge
         self._last: tuple[Floats, Floats] | None = None  # theta and the gradient there
 
     def __call__(self, state: State) -> Estimate | None:
         if state.gradient is None or state.value is None:
             return None
         self._look(state.theta, state.gradient)
+        square = self._problem.misfit(state.theta, state.value)
+        relative = self._df_resid <= 0 or square <= NOISE_FREE**2
+        guessed = self._guessed(state, state.gradient, square, relative=relative)
+        probes = self._problem.probes
+        if probes is None:
+            return guessed
+        return self._bounded(guessed, probes, state, state.gradient, state.value, square)
+
+    def _guessed(
+        self, state: State, gradient: Floats, square: float, *, relative: bool
+    ) -> Estimate:
+        """1."""
         problem, q = self._problem, len(state.theta)
         guess = problem.sketch.preconditioner
-        apart = SAFETY / self._least * np.abs(guess.solve(state.gradient)[:, 0])
-        square = problem.misfit(state.theta, state.value)
-        if self._df_resid <= 0 or square <= NOISE_FREE**2:
-            size = np.maximum(np.abs(state.theta[:, 0]), 1.0)
-            return Estimate(_largest(apart, size), 4 * q * EPSILON, "relative")
+        apart = SAFETY / self._least * np.abs(guess.solve(gradient)[:, 0])
+        if relative:
+            return Estimate(_largest(apart, _sizes(state)), 4 * q * EPSILON, "relative")
         yardstick = np.sqrt(square / self._df_resid) * guess.spreads
         floor = 4 * EPSILON * float(np.sqrt(q * self._df_resid / square))
         unit: Unit = "scale" if problem.penalty.l2 else "standard errors"
         return Estimate(_largest(apart, yardstick), floor, unit)
+
+    def _bounded(
+        self,
+        guessed: Estimate,
+        probes: Probes,
+        state: State,
+        gradient: Floats,
+        value: float,
+        square: float,
+    ) -> Estimate:
+        """2. Rounding of the gradient, and of the coefficients in the user's units, is part of it."""
+        guess = self._problem.sketch.preconditioner
+        length = float(np.linalg.norm(guess.half_adjoint(gradient)))
+        rounding = 4 * EPSILON * probes.noise * (1 + float(np.abs(state.theta).max(initial=0.0)))
+        rounding *= len(state.theta) ** 0.5
+        ended = length <= 2 * rounding
+        bound = max(probes.bound, self._ridge)
+        if not bound > 0:
+            reason = FLAT if probes.flat else UNSEEN
+            return Estimate(np.inf, np.inf if ended else 0.0, guessed.unit, reason)
+        digits = 2 * EPSILON * self._digits(state)
+        if guessed.unit == "relative":
+            unit = _largest(guess.spreads, _sizes(state)) / bound
+            own = _largest(digits, _sizes(state))
+        else:
+            least = square - length**2 / bound - LOST_VALUE * value
+            if not least > 0:
+                return Estimate(np.inf, 0.0, guessed.unit, FAR)
+            unit = float(np.sqrt(self._df_resid / least / bound))
+            own = _largest(digits, float(np.sqrt(least / self._df_resid)) * guess.spreads)
+        most, floor = length * unit + own, max(guessed.floor, rounding * unit, own)
+        within = max(SHARE * most, min(most, guessed.within), floor)
+        return Estimate(within, floor, guessed.unit)
+
+    def _digits(self, state: State) -> Floats:
+        """What the last digits of the coefficients in the user's units are digits of, in theta, (q,)."""
+        at, theta = self._problem.coordinates, np.abs(state.theta[:, 0])
+        if not at.intercept:
+            return theta
+        shift = float(np.abs(at.centre / at.scale) @ theta[1:] + theta[0])
+        shift += float(np.abs(at.target_centre[0] / at.target_scale[0]))
+        return np.concatenate([[shift], theta[1:]])
 
     def _look(self, theta: Floats, gradient: Floats) -> None:
         """What the step from the last state says of the curvature."""
@@ -122,6 +205,11 @@ class Estimator:
             if guessed > 0 and bend > 0:
                 self._least = min(self._least, bend / guessed)
         self._last = theta, gradient
+
+
+def _sizes(state: State) -> Floats:
+    """The size of each coefficient (q,), at least that of the target's spread."""
+    return np.maximum(np.abs(state.theta[:, 0]), 1.0)
 
 
 def certify(exact: Exact, coef: Floats) -> Certificate:

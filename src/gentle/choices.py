@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from numbers import Integral
 from typing import Any
 
+import numpy as np
 import torch
 
 from gentle.driver import Limits
@@ -30,6 +31,22 @@ METHODS = ("auto", "qr")
 MOST_DIGITS = 15
 DTYPES = ("float64", "float32")
 OPTIONS = ("learning_rate", "momentum", "batch_size", "schedule")  # of some solvers
+
+
+def canonical_errors(errors: Any) -> Any:
+    """The kind of errors by its own name: in any case, and "robust" for HC1, as in Stata."""
+    names = {name.lower(): name for name in ERRORS} | {"robust": "HC1"}
+    return names.get(errors.lower(), errors) if isinstance(errors, str) else errors
+
+
+def _dtype_name(dtype: Any) -> Any:
+    """'float32' for torch.float32 and numpy's float32; what is no dtype stays as it is."""
+    if isinstance(dtype, str | torch.dtype):
+        return str(dtype).removeprefix("torch.")
+    try:
+        return np.dtype(dtype).name
+    except TypeError:
+        return dtype
 
 
 def _options(solver: type) -> tuple[str, ...]:
@@ -64,6 +81,8 @@ class Choices:
     dtype: str | None = None
 
     def __post_init__(self) -> None:
+        if self.dtype is not None:
+            object.__setattr__(self, "dtype", f"{_dtype_name(self.dtype)}")
         for what, chosen, known in (
             ("solver", self.solver, SOLVERS),
             ("kind of errors", self.errors, ERRORS),

@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from gentle.batch import INTERCEPT, Floats
 from gentle.descended import Descended
 from gentle.errors import GentleError, listed, near
 from gentle.result import Fit
+from gentle.sources import is_a, is_array, is_column, is_table
 
 CONSTANTS = (INTERCEPT, "const", "(Intercept)", "intercept", "_cons")  # as libraries call it
 
@@ -64,32 +66,25 @@ def coefficients(coef: Any, names: Sequence[str], *, intercept: bool) -> Floats:
     features = names[int(intercept) :]
     if isinstance(coef, Fit | Descended):
         coef = coef.coef
-    if hasattr(coef, "detach"):
+    if isinstance(coef, torch.Tensor):
         coef = coef.detach().cpu().numpy()
-    if hasattr(coef, "params") and not callable(coef.params):
-        coef = coef.params
-    if hasattr(coef, "coef_"):
+    if not _is_data(coef) and hasattr(coef, "params") and not callable(coef.params):
+        coef = coef.params  # of results
+    if isinstance(coef, torch.nn.Linear):
+        bias = 0.0 if coef.bias is None else coef.bias.detach().cpu().numpy()
+        coef = _joined(coef.weight.detach().cpu().numpy(), bias, intercept=intercept)
+    elif not _is_data(coef) and hasattr(coef, "coef_"):  # an estimator
         named = getattr(coef, "feature_names_in_", None)
         constant = getattr(coef, "intercept_", 0.0)
         if named is not None and set(named) == set(features):
-            pairs = zip(named, np.ravel(coef.coef_), strict=True)
-            by_name = {str(name): float(value) for name, value in pairs}
+            by_name = dict(zip(map(str, named), _vector(coef.coef_), strict=True))
             slopes = [by_name[name] for name in features]
             coef = _joined(slopes, constant, intercept=intercept)
         else:
             coef = _joined(coef.coef_, constant, intercept=intercept)
-    elif hasattr(coef, "weight") and hasattr(coef, "bias"):
-        bias = 0.0 if coef.bias is None else coef.bias.detach().cpu().numpy()
-        coef = _joined(coef.weight.detach().cpu().numpy(), bias, intercept=intercept)
-    if isinstance(coef, Mapping) or hasattr(coef, "items"):
+    if isinstance(coef, Mapping) or is_a(coef, "pandas.Series"):
         return _by_name(dict(coef.items()), names)
-    try:
-        values = np.asarray(coef, dtype=np.float64).ravel()
-    except (TypeError, ValueError, OverflowError):
-        raise GentleError(
-            "coefficients must be a mapping from name to number or a sequence of numbers, and are "
-            f"{type(coef).__name__}"
-        ) from None
+    values = _vector(coef)
     if len(values) != len(names):
         raise GentleError(
             f"the model has {len(names)} coefficients, {listed(names)}, and "
@@ -98,10 +93,26 @@ def coefficients(coef: Any, names: Sequence[str], *, intercept: bool) -> Floats:
     return values
 
 
+def _is_data(coef: Any) -> bool:
+    """Whether these are values or names with values, whose attributes may be such names."""
+    known = isinstance(coef, Mapping | list | tuple)
+    return known or is_column(coef) or is_table(coef) or is_array(coef)
+
+
+def _vector(values: Any) -> Floats:
+    """Numbers as (q,)."""
+    try:
+        return np.asarray(values, dtype=np.float64).ravel()
+    except Exception:  # whatever the library raises that the values are of
+        raise GentleError(
+            "coefficients must be a mapping from name to number or a sequence of numbers, and are "
+            f"{type(values).__name__}"
+        ) from None
+
+
 def _joined(slopes: Any, constant: Any, *, intercept: bool) -> Floats:
     """Slopes and a constant that stand apart, as one vector."""
-    values = np.asarray(slopes, dtype=np.float64).ravel()
-    constants = np.asarray(constant, dtype=np.float64).ravel()
+    values, constants = _vector(slopes), _vector(constant)
     if intercept:
         return np.concatenate([constants, values])
     if np.any(constants != 0):

@@ -10,7 +10,7 @@ import polars as pl
 from gentle.batch import Floats, rows_per_batch
 from gentle.errors import GentleError, warn_of_rounding
 from gentle.sources import Source
-from gentle.sources.source import described, reads_as_number
+from gentle.sources.source import Unreadable, described, reads_as_number
 
 LONG = (pl.Int64, pl.UInt64, pl.Int128)
 SPACING: Mapping[type[pl.DataType], float] = {
@@ -41,7 +41,7 @@ def refuse_other_than_numbers(source: Source, name: str) -> None:
 
 
 def refuse_types(source: Source, names: Sequence[str]) -> None:
-    """Raises GentleError for a column that is neither numbers, truths nor text."""
+    """Raises GentleError for a column that is neither numbers, booleans nor text."""
     schema = source.schema()
     for name in names:
         dtype = schema[name]
@@ -54,10 +54,12 @@ def refuse_types(source: Source, names: Sequence[str]) -> None:
             )
         if dtype == pl.Null:
             raise GentleError(f"column '{name}' of {source.name} is empty: every value is missing")
+        if isinstance(dtype, Unreadable) and dtype.reason:
+            raise GentleError(f"{source.name} has {dtype.reason}")
         if not (dtype.is_numeric() or dtype == pl.Boolean or is_text(dtype)):
             raise GentleError(
-                f"column '{name}' of {source.name} holds {described(dtype)}: numbers, truths or text are "
-                "needed"
+                f"column '{name}' of {source.name} holds {described(dtype)}: numbers, booleans or text are "
+                "needed. Convert it, or leave it out by naming others in features= or a formula"
             )
 
 

@@ -199,9 +199,14 @@ def contest(
     )
     entered = _named(solvers)
     source, parts = open_rows(
-        data, names=names, weights=weights, frequencies=frequencies, offset=offset
+        data,
+        names=names,
+        named=formula is not None,
+        weights=weights,
+        frequencies=frequencies,
+        offset=offset,
     )
-    given = pair_targets(data, source) if formula is None and target is None else target
+    given = pair_targets(source) if formula is None and target is None else target
     design = learn_design(
         source,
         formula,
@@ -249,7 +254,7 @@ def _warm_up(entered: Sequence[str]) -> None:
     x = np.random.default_rng(0).normal(size=(WARM_ROWS, 2))
     pair = (x, x.sum(axis=1) + x[:, 0] ** 2)
     source = open_source(pair)
-    rows = Rows(source, learn_design(source, targets=pair_targets(pair)))
+    rows = Rows(source, learn_design(source, targets=pair_targets(source)))
     answered = answer(rows, rows.held(), Choices(), sampled=True)
     for name in entered:
         fit_answered(answered, Choices(solver=name, max_passes=3))

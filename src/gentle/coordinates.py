@@ -209,6 +209,25 @@ class Seen:
             columns.append(np.concatenate([[total], slopes]) if at.intercept else slopes)
         return columns[0][:, None] if len(columns) == 1 else np.stack(columns, axis=1)
 
+    def squared_times(self, directions: Floats) -> Floats:
+        """[1 u]'M [1 u] d of directions d (q, m), with M the masses of the rows: (q, m)."""
+        at = self.coordinates
+        first = int(at.intercept)
+        slopes = directions[first:] / at.scale[:, None]
+        eta = self._rows_times(slopes)
+        shift = directions[:first].sum(axis=0)
+        if not self.centred:
+            shift = shift - at.centre @ slopes
+        eta += torch.from_numpy(shift).to(eta.device)
+        if self.mass is not None:
+            eta *= self.mass[:, None]
+        total = eta.sum(dim=0).cpu().numpy()
+        products = self._rows_adjoint(eta.T).T
+        if not self.centred:
+            products = products - np.outer(at.centre, total)
+        products = products / at.scale[:, None]
+        return np.vstack([total, products]) if first else products
+
     def squares(self, weights: Floats) -> Floats:
         """sum_j weights_j [1 u]_j^2 of each row, (n,) from (q,)."""
         at = self.coordinates
@@ -234,4 +253,4 @@ class Seen:
     def _rows_adjoint(self, d: Tensor) -> Floats:
         if isinstance(self.rows, Tensor):
             return (d @ self.rows).cpu().numpy()
-        return np.asarray(self.rows.T @ d.numpy())
+        return np.asarray((self.rows.T @ d.numpy().T).T)

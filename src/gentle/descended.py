@@ -16,7 +16,7 @@ from gentle.certificate import Estimate
 from gentle.choices import Choices
 from gentle.design import Design, Features
 from gentle.driver import Progress, Stop
-from gentle.errors import GentleError
+from gentle.errors import GentleError, printable
 from gentle.estimability import Unestimable
 from gentle.levels import Unseen
 from gentle.predicting import Asked, Kind, Written, predict, predict_to, refuse_level
@@ -62,12 +62,19 @@ class Descended:
     def __repr__(self) -> str:
         rows = f"{self.n_rows:,.0f} rows"
         cause = "" if self.verdict.agrees else f", {self.verdict.cause}"
-        return f"<Descended {self.target}: {len(self.names):,} coefficients, {rows}{cause}>"
+        return (
+            f"<Descended {printable(self.target)}: {len(self.names):,} coefficients, {rows}{cause}>"
+        )
 
     @property
     def target(self) -> str:
         """What is explained."""
         return self.design.targets[0]
+
+    @property
+    def references(self) -> Mapping[str, str]:
+        """Column of text -> its reference level: the first that a row of the fit has."""
+        return self.design.references
 
     @property
     def coef(self) -> Mapping[str, float]:

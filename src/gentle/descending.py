@@ -53,7 +53,7 @@ def descend_rows(
     """
     design = rows.design
     choices = _refuse_what_is_exact(design, choices)
-    (way,) = approaches(rows.held(), rows, choices, begin or (None,), watch)
+    (way,) = approaches(rows.held(), rows, choices, begin or (None,), watch, alone=True)
     state, units, tally = way.outcome.state, way.coordinates, way.seen.tally
     found = way.outcome.judgement
     if found is None or state.value is None:
@@ -82,9 +82,7 @@ def descend_rows(
         tss=square if way.seen.spread.varies[-1] or not design.intercept else 0.0,
         certificate=found,
         stop=way.outcome.stop,
-        verdict=alone_verdict(
-            found.within, found.unit, choices.tol, way.outcome.stop, way.outcome.trace[-1:]
-        ),
+        verdict=alone_verdict(found, choices.tol, way.outcome.stop, way.outcome.trace[-1:]),
         trace=way.outcome.trace,
     )
 
@@ -95,8 +93,13 @@ def approaches(
     choices: Choices,
     begin: Sequence[Floats | None],
     watch: Watch | None,
+    *,
+    alone: bool = False,
 ) -> tuple[Approach, ...]:
-    """Descents that know the curvature of a sample alone, one for each target."""
+    """Descents that know the curvature of a sample alone, one for each target.
+
+    `alone` says that no exact answer confirms them.
+    """
     design = rows.design
     seen = survey(walked, len(design.names), choices.seed)
     check_rows(seen.tally, rows)
@@ -114,6 +117,7 @@ def approaches(
             l2=choices.l2,
             start=begin[at],
             watch=watch,
+            alone=alone,
         )
         if ended:  # one Ctrl-C ends the descents of all targets
             way = replace(way, outcome=replace(way.outcome, stop="interrupted"))

@@ -21,7 +21,7 @@ from gentle.batch import INTERCEPT, Batch, Floats, Integers, Labels, rows_per_ba
 from gentle.columns import SPACING, is_text, refuse_other_than_numbers, refuse_types
 from gentle.doubled import two_sum
 from gentle.engines import Engine, Here
-from gentle.errors import GentleError, listed, near
+from gentle.errors import GentleError, GentleWarning, listed, near
 from gentle.filling import Filling
 from gentle.formula import Parsed, parse
 from gentle.levels import (
@@ -35,10 +35,21 @@ from gentle.levels import (
 )
 from gentle.plain import Plain
 from gentle.sieve import Mask, Missing, Selection, Sieve, Sight, column_of
-from gentle.sources import Arrays, Chunk, Matrix, Source, open_source, with_columns
+from gentle.sources import (
+    Arrays,
+    Chunk,
+    Matrix,
+    Named,
+    Source,
+    index_of,
+    open_source,
+    with_columns,
+    with_names,
+)
 from gentle.sources.source import bounds, described
 from gentle.sparse import is_sparse, wrapped, written_out
 from gentle.spreading import Placed
+from gentle.undefined import Defined
 
 A = TypeVar("A", bound=np.generic)
 K = TypeVar("K", bound="npt.NDArray[Any] | csr_array[Any, Any]")
@@ -269,11 +280,34 @@ class Design:
         offset = () if self.offset is None else (self.offset,)
         return tuple(dict.fromkeys((*self.columns, *offset)))
 
+    @property
+    def dtypes(self) -> Mapping[str, pl.DataType]:
+        """The types in which a file that states none, such as a CSV, is to be read for this design."""
+        return dict.fromkeys(self.levels, pl.String())
+
+    @property
+    def references(self) -> Mapping[str, str]:
+        """Column of text -> its reference level, whose rows have zeros, where it has one."""
+        if isinstance(self.encoder, Plain):
+            return {column: levels[0] for column, levels in self.levels.items() if levels}
+        there: dict[str, set[str]] = {}
+        for name in self.names:
+            expression, _, level = name.removesuffix("]").partition("[T.")
+            there.setdefault(expression, set()).add(level)
+        return {
+            column: lacking.pop()
+            for column, levels in self.levels.items()
+            for form in (column, f"C({column})")
+            if form in there and len(lacking := set(levels) - there[form]) == 1
+        }
+
     def opened(self, data: Any, offset: Any = None) -> Source:
         """A source for rows that are to be predicted, with the columns that this needs."""
         if offset is not None and self.offset is None:
             raise GentleError("an offset was given to predict, and the fit has none: leave it out")
-        source = open_source(data, self.columns)
+        source = open_source(data, self.columns if self.takes_arrays else None, self.dtypes)
+        if not self.takes_arrays:
+            source = with_names(source)
         if offset is not None:
             source = with_columns(source, {self.offset or "(offset)": offset})
         refuse_lacking(source, self.explaining, self)
@@ -619,15 +653,12 @@ def learn_design(
     for name in extra:
         refuse_other_than_numbers(source, name)
     for name in clusters:
-        if schema[name].is_nested() or schema[name] == pl.Object:
-            raise GentleError(
-                f"column '{name}' of {source.name} holds {described(schema[name])}: clusters are "
-                "texts or numbers"
-            )
+        refuse_as_cluster(source, name)
     if twice := sorted({name for name in targets if list(targets).count(name) > 1}):
         raise GentleError(f"a target is named twice: {listed(twice)}")
     if formula is not None and (targets or features is not None):
         raise GentleError("give a formula, or a target and its features, but not both")
+    features = None if features is None else _names_of(features, "features")
     aside = (*extra, *clusters)
     parsed = None if formula is None else _formula(source, formula, aside)
     if parsed is None:
@@ -641,7 +672,7 @@ def learn_design(
             "read only once: give a file or a frame, or name the target without a formula"
         )
     place = place or Placed(source)
-    unfilled = {*texts, *(() if parsed is None else (*parsed.coded, *parsed.offset_columns))}
+    unfilled = {*texts, *(() if parsed is None else (*parsed.whole, *parsed.offset_columns))}
     plain_columns = [name for name in columns if name not in unfilled]
     tracked = filling.fillable(missing, plain=plain_columns, texts=texts)
     bare = Design(
@@ -657,9 +688,15 @@ def learn_design(
     required = tuple(name for name in bare.needed if name not in tracked)
     selection = Selection(required, weights, frequencies)
     filled = filling.learn(place, missing, selection, plain=plain_columns, texts=texts)
+    declared: tuple[str, ...] = ()
+    if parsed is not None:
+        declared = tuple(parsed.categories)
+        beside = (*parsed.columns, *filled.columns)
+        defined = Defined.of(parsed, filled)
+        selection = replace(selection, beside=beside if defined else (), defined=defined)
     levels: Levels = dict.fromkeys(texts, ())
     if source.replayable:
-        levels = levels_of(place, texts, selection, () if parsed is None else parsed.coded)
+        levels = levels_of(place, texts, selection, declared)
     encoder = Plain(target_columns, columns, levels, intercept)
     design = replace(bare, encoder=encoder, levels=levels, filling=filled)
     if parsed is not None:
@@ -668,6 +705,23 @@ def learn_design(
     if twice := sorted(name for name, times in names.items() if times > 1):
         raise GentleError(f"each column of the model needs its own name: two are {listed(twice)}")
     return design
+
+
+def _names_of(given: Any, argument: str) -> tuple[str, ...]:
+    """Names of columns as a tuple; whole numbers are the names that pandas gives to columns without one.
+
+    Raises GentleError for what are no names.
+    """
+    if isinstance(given, str):
+        return (given,)
+    if not isinstance(given, Iterable):
+        raise GentleError(f"{argument} must be names of columns, not {type(given).__name__}")
+    names = tuple(given)
+    for name in names:
+        whole = isinstance(name, int | np.integer) and not isinstance(name, bool)
+        if not isinstance(name, str) and not whole:
+            raise GentleError(f"{argument} must be names of columns, and one is {name!r}")
+    return tuple(map(str, names))
 
 
 def _features(
@@ -681,7 +735,8 @@ def _features(
             f"a formula such as '{list(schema)[-1]} ~ .'"
         )
     if features is None:
-        features = [name for name in schema if name not in {*targets, *aside}]
+        apart = {*targets, *aside, *index_of(source)}
+        features = [name for name in schema if name not in apart]
     for name in features:
         if name not in schema:
             raise GentleError(f"{source.name} has no column '{name}': {near(name, schema)}")
@@ -699,7 +754,7 @@ def _formula(source: Source, text: str, aside: Sequence[str]) -> Parsed:
     """The formula, whose columns hold what it needs."""
     if isinstance(source, Arrays):
         raise GentleError("a formula needs columns with names: give a frame or a file, not arrays")
-    parsed = parse(text, source.schema(), aside)
+    parsed = parse(text, source.schema(), (*aside, *index_of(source)))
     refuse_types(source, parsed.columns)
     for name in (*parsed.target_columns, *parsed.offset_columns):
         refuse_other_than_numbers(source, name)
@@ -720,6 +775,15 @@ def _learned(source: Source, parsed: Parsed, design: Design, selection: Selectio
             )
         return design.learning_frames(source, selection)
 
+    if parsed.split:
+        written = list(map(str, parsed.targets))
+        warnings.warn(
+            f"the formula has {len(written)} targets, {listed(parsed.targets)}, each with its own fit: "
+            f"for their sum write I({' + '.join(written)}), and to leave this unsaid "
+            f"cbind({', '.join(written)})",
+            GentleWarning,
+            stacklevel=4,
+        )
     return wilkinson.learn(parsed, source.schema(), design.levels, frames)
 
 
@@ -761,21 +825,47 @@ def _from_state(state: Mapping[str, Any]) -> Design:
 
 def refuse_lacking(source: Source, columns: Sequence[str], design: Design) -> None:
     """Raises GentleError for a source without some column that a design needs, or with text in it."""
-    if isinstance(source, Arrays) and not design.takes_arrays:
-        raise GentleError(
-            "this fit has a formula or texts, so it needs rows with named columns: "
-            "give a frame or a file, not an array"
-        )
     schema = source.schema()
+    lacking = [name for name in columns if name not in schema]
+    if isinstance(source, Arrays | Named) and not design.takes_arrays and lacking:
+        raise GentleError(
+            "this fit has a formula or texts, so it needs rows with named columns: give a frame, a file or "
+            f"a mapping of columns, with {listed(columns)}"
+        )
     for name in columns:
-        if name in schema and name not in design.levels:
+        if name in schema and name in design.clusters:
+            refuse_as_cluster(source, name)
+        elif name in schema and name in design.levels:
+            refuse_types(source, [name])
+        elif name in schema:
             refuse_other_than_numbers(source, name)
         if name not in schema:
-            beside = "; give it as offset=" if name == design.offset else ""
+            role = _role(design, name)
+            beside = f"; give it as {role}=" if role else ""
             raise GentleError(
                 f"{source.name} has no column '{name}', which the fit needs: "
                 f"{near(name, schema)}{beside}"
             )
+
+
+def _role(design: Design, name: str) -> str:
+    """The argument by which a column can be given as an array; nothing for a feature."""
+    roles: dict[str | None, str] = {
+        design.offset: "offset",
+        design.weights: "weights",
+        design.frequencies: "frequencies",
+        **dict.fromkeys(design.clusters, "cluster"),
+    }
+    return roles.get(name, "")
+
+
+def refuse_as_cluster(source: Source, name: str) -> None:
+    """Raises GentleError for a column whose values cannot name clusters."""
+    dtype = source.schema()[name]
+    if dtype.is_nested() or isinstance(dtype, pl.Object):
+        raise GentleError(
+            f"column '{name}' of {source.name} holds {described(dtype)}: clusters are strings or numbers"
+        )
 
 
 def _kept(values: K, keep: Mask) -> K:

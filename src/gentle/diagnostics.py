@@ -24,7 +24,7 @@ def influence(fit: Fit, source_rows: Rows, *, dfbetas: bool) -> Mapping[str, Flo
     """Measure -> (n,), one for each row that takes part, in one pass (Belsley, Kuh and Welsch 1980).
 
     `row` is where it stands in the data, from 0; then fitted, residual, leverage, standardized and
-    studentized residuals, cooks_distance, dffits and covratio; and (n, q) dfbetas, where asked for.
+    studentized residuals, cooks_distance, dffits and covratio; and dfbetas_x of each x, where asked for.
     Leverage is that of one copy of a row.
 
     Raises GentleError under a ridge, and for rows that are not those of the fit.
@@ -61,7 +61,8 @@ def _of_batch(fit: Fit, batch: Batch, *, dfbetas: bool) -> dict[str, Any]:
     moved = {}
     if dfbetas:
         root = fit.placing.rows(fit.answer.basis)
-        moved["dfbetas"] = inference.dfbetas(z, root, measured.studentized, leverage, weight)
+        each = inference.dfbetas(z, root, measured.studentized, leverage, weight)
+        moved = {f"dfbetas_{name}": each[:, at] for at, name in enumerate(fit.names)}
     mass = 1.0 if batch.mass is None else batch.mass.numpy()
     return {
         "squares": (mass * residual**2).sum(),

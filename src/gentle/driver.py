@@ -148,6 +148,8 @@ class _Course(Generic[J]):
         self._since_best += judged is not None
         if self.nearest is None or (judged is not None and judged.within < self.nearest.within):
             self.best, self.nearest, self._since_best = state, judged, 0
+        elif judged is not None and judged.within == np.inf == self.nearest.within:
+            self.best, self.nearest = state, judged  # for want of a distance the last one
         self._theta = state.theta
 
     def ended(self, limits: Limits, stall: Stall | None) -> Stop | None:
@@ -193,6 +195,6 @@ def _progress(units: Coordinates, state: State, seconds: float, seen: Judgement 
     coef = units.coef(state.theta)[:, 0]
     coef.flags.writeable = False
     objective = None if state.value is None else state.value * float(units.target_scale[0]) ** 2
-    within = None if seen is None else seen.within
+    within = None if seen is None or (seen.estimated and np.isinf(seen.within)) else seen.within
     estimated = seen is not None and seen.estimated
     return Progress(state.passes, seconds, objective, within, coef, estimated)

@@ -8,12 +8,40 @@ from difflib import get_close_matches
 from numbers import Real
 from typing import TypeGuard
 
+# Characters that Unicode counts as letters or marks and that draw nothing: fillers, joiners, selectors.
+_INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0")
 
-class GentleError(ValueError):
+
+def printable(text: str, keep: str = "") -> str:
+    """Text whose control, format, blank and invisible characters are written as escapes such as \\x1b.
+
+    What remains can neither steer a terminal nor reorder, break or hide a line. `keep` lists exceptions.
+    """
+    if text.isprintable() and _INVISIBLE.isdisjoint(text):
+        return text
+    return "".join(sign if sign in keep or _is_plain(sign) else _escape(sign) for sign in text)
+
+
+def _is_plain(sign: str) -> bool:
+    return sign.isprintable() and sign not in _INVISIBLE
+
+
+def _escape(sign: str) -> str:
+    return sign.encode("unicode_escape").decode("ascii")
+
+
+class _Printable:
+    """An exception whose message is printable, whatever names and values it quotes."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
+
+
+class GentleError(_Printable, ValueError):
     """Something the caller can mend: what is needed, what was found and where, the way out."""
 
 
-class GentleWarning(UserWarning):
+class GentleWarning(_Printable, UserWarning):
     """Something was changed or left out on the caller's behalf, and a number depends on it."""
 
 

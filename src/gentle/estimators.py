@@ -23,7 +23,7 @@ from gentle.design import Design, Rows, learn_design
 from gentle.errors import GentleError, RankWarning
 from gentle.fitting import fit_more, fit_rows
 from gentle.result import Fit, Fits
-from gentle.sources import Arrays
+from gentle.sources import Arrays, has_method, is_table, joined_labels
 
 
 class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -144,7 +144,12 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
 
     def _rows(self, X: Any, y: Any, sample_weight: Any, *, reset: bool = True) -> tuple[Rows, bool]:
         """The rows with a design of their own, and whether there is one target, y (n,)."""
-        types = list(getattr(X, "dtypes", ()))  # of a frame, whose columns become one array
+        labels = None
+        for name, given in {"X": X, "y": y, "sample_weight": sample_weight}.items():
+            labels = joined_labels(labels, given, name, "X")
+        types = (
+            list(X.dtypes) if is_table(X) and has_method(X, "dtypes") else []
+        )  # of a frame, whose columns become one array
         X, y = validate_data(
             self,
             X,

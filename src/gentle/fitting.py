@@ -15,17 +15,25 @@ from gentle.answering import Answered, answer, answer_sums, check_rows, first_pa
 from gentle.approach import Approach
 from gentle.batch import EXACT_COLUMNS, INTERCEPT, Batch, Floats
 from gentle.certificate import certify
-from gentle.choices import DESCENTS, Choices
+from gentle.choices import DESCENTS, Choices, canonical_errors
 from gentle.coefficients import starts
 from gentle.descended import Descended
 from gentle.descending import approaches, confirm, descend, descend_rows, is_wide, of_target
-from gentle.design import Design, Held, Rows, learn_design
+from gentle.design import UNSEEN, Design, Held, Rows, learn_design
 from gentle.driver import Watch
 from gentle.engines import Torchrun, open_engine, unwatched
-from gentle.errors import CovarianceWarning, GentleError, PrecisionWarning, check_seed, listed
+from gentle.errors import (
+    CovarianceWarning,
+    GentleError,
+    GentleWarning,
+    PrecisionWarning,
+    check_seed,
+    listed,
+)
 from gentle.estimability import EstimableScore
 from gentle.exact import Exact, Placing
 from gentle.given import Column, open_rows
+from gentle.levels import Unseen, check_unseen
 from gentle.meat import Sandwich, sandwich
 from gentle.online import RANDOM_SCALING, OnePass, one_pass
 from gentle.passes import Divisible, fold
@@ -60,7 +68,7 @@ def fit(
     tol: float = 1e-3,
     digits: float | None = None,
     errors: str | None = None,
-    cluster: Column | tuple[Column, ...] | None = None,
+    cluster: Column | Sequence[Column] | None = None,
     lags: int | None = None,
     use_t: bool = True,
     rank: str = "drop",
@@ -75,10 +83,11 @@ def fit(
     batch_size: int | None = None,
     schedule: str | None = None,
     device: str | None = None,
-    dtype: str | None = None,
+    dtype: Any = None,
     start: Any = None,
     test: float | None = None,
     shuffle: bool = False,
+    unseen: Unseen = "error",
     watch: Watch | None = None,
     passes: int | None = None,
     engine: Any = "here",
@@ -116,10 +125,12 @@ def fit(
         tol: how near to the exact answer, in standard errors: a descent goes on until it is certified
             to be there, and an exact answer is polished where rounding may have moved it further.
         digits: how many digits every coefficient must be certified to have; asks for a polish.
-        errors: "classical" standard errors; "HC0", "HC1", "HC2" or "HC3" where the variance differs
-            from row to row; "cluster" where rows of a group belong together, which `cluster` asks for
-            by itself; "HAC" (Newey and West 1987) where neighbouring rows do; "random-scaling" of one pass.
-        cluster: the groups, as a column's name or labels (n,); a tuple of two for two-way clusters.
+        errors: "classical" standard errors; "HC0", "HC1", "HC2" or "HC3", in any case, where the variance
+            differs from row to row, and "robust" for HC1, as in Stata; "cluster" where rows of a group
+            belong together, which `cluster` asks for by itself; "HAC" (Newey and West 1987) where
+            neighbouring rows do; "random-scaling" of one pass.
+        cluster: the groups, as a column's name or labels (n,); a list of two columns, or a tuple of two
+            columns or labels, for two-way clusters.
         lags: how many neighbours "HAC" looks at; by default floor(4 (n/100)^(2/9)).
         use_t: t intervals and p-values; False takes the normal distribution.
         rank: "drop" leaves out a column that is a combination of those before it, as R does, and
@@ -148,10 +159,12 @@ def fit(
             names, the constant first; of several targets target -> start, or `Fits`. The solver "sgd"
             then leaves out its stochastic pass, if the start is as near as that would bring it.
         device, dtype: where a descent walks the rows and in which type it holds them there, such as
-            "cuda" and "float32"; by default here and as they are. Sums and the certificate are in
-            float64 anyway, and the exact answer is made here.
+            "cuda" and "float32" or torch.float32; by default here and as they are. Sums and the certificate
+            are in float64 anyway, and the exact answer is made here.
         test: the share of the rows to hold out and score: the last ones, or with shuffle random ones.
         shuffle: whether the held-out rows are drawn at random.
+        unseen: what becomes of a held-out row with a level that no train row has: "error" refuses it,
+            "reference" scores it as the reference level, "missing" leaves it out of the score.
         watch: called with each step of the descent.
         passes: 1, with errors="random-scaling", for one stochastic pass in the order of the rows, which
             are met once and not kept: `data` may then also be an iterator of pairs or of frames. The
@@ -172,6 +185,7 @@ def fit(
         GentleError (a ValueError): with one sentence that says what is needed, what was found and
             where, and the way out.
     """
+    errors = canonical_errors(errors)
     if passes is not None or errors == RANDOM_SCALING:
         return _met_once(locals())
     choices = Choices(
@@ -212,13 +226,15 @@ def fit(
     source, beside = open_rows(
         data,
         names=names,
+        named=formula is not None,
         weights=weights,
         frequencies=frequencies,
         offset=offset,
         cluster=cluster,
     )
     if formula is None and target is None:
-        target = pair_targets(data, source)
+        target = pair_targets(source)
+    check_unseen(unseen)
     if test is not None:
         check_seed(seed)
         source, tested = hold_out(source, test, shuffle=shuffle, seed=seed)
@@ -246,7 +262,8 @@ def fit(
         refuse_constant_target(one, source)
     if tested is not None:
         with placed(tested, engine, parts) as place:
-            rows = Rows(tested, design).at(place)
+            rows = replace(Rows(tested, design).at(place), unseen=unseen)
+            warn_of_unseen(rows)
             found = [_scored(one, at, rows) for at, one in enumerate(found)]
     return found[0] if len(found) == 1 else Fits(tuple(found))  # type: ignore[arg-type]  # several are fits
 
@@ -440,6 +457,25 @@ def refuse_constant_target(found: Fit | Descended, source: Source) -> None:
         )
 
 
+def warn_of_unseen(rows: Rows) -> None:
+    """Warn of held-out rows with a level that no train row has, where these are taken all the same."""
+    if rows.unseen == "error":
+        return
+    tally = fold(Tally(), rows)
+    if n := tally.filled.get(UNSEEN, 0):
+        done = (
+            "scored as if it were the reference level"
+            if rows.unseen == "reference"
+            else "and so left out of the score"
+        )
+        warnings.warn(
+            f"of the {tally.n_read:,} held-out rows of {rows.source.name}, {n:,} "
+            f"{'has' if n == 1 else 'have'} a level that no train row has, {done}",
+            GentleWarning,
+            stacklevel=3,
+        )
+
+
 def _scored(found: F, at: int, rows: Rows) -> F:
     """The fit with its score on rows that were held out."""
     score = Score(found.slopes, found.intercept)
@@ -456,7 +492,7 @@ def _errors(errors: str | None, cluster: Any) -> str:
             raise GentleError(
                 "errors='cluster' needs the groups: name their column with cluster, or give labels (n,)"
             )
-        return errors or "classical"
+        return "classical" if errors is None else errors
     if errors not in (None, "cluster"):
         raise GentleError(
             f"cluster asks for clustered errors, and errors is '{errors}': leave one out"

@@ -9,7 +9,11 @@ from collections.abc import Sequence
 
 from rich.cells import cell_len, chop_cells
 
+from gentle.errors import printable
+
 WIDTH = 80
+LEAST_ROOM = 12  # for names beside numbers
+MOST_IN_FULL = 12  # shortened names that are written out below their table
 MOST_DIGITS = 8  # of an estimate
 LONG_EXPONENT = re.compile(r"e.\d{3}")
 
@@ -17,25 +21,94 @@ Column = tuple[str, Sequence[str]]  # its head and its cells
 
 
 def columns(names: Sequence[str], numbers: Sequence[Column]) -> list[str]:
-    """Lines of at most 80 columns, the head first; a name that is too long stands above its numbers."""
-    widths = [max(map(len, (head, *cells))) for head, cells in numbers]
-    shown = [" ".join(name.split()) for name in names]
-    longest = max(map(cell_len, shown), default=0)
+    """Lines of at most 80 columns, the head first; long names are shortened, and follow in full."""
+    heads = [(printable(head), cells) for head, cells in numbers]
+    widths = [max(map(cell_len, (head, *cells))) for head, cells in heads]
+    full = list(map(printable, names))
+    longest = max(map(cell_len, full), default=0)
     gap = 2 if longest + sum(widths) + 2 * len(widths) <= WIDTH else 1
-    room = WIDTH - sum(widths) - gap * len(widths)
-    first = max((cell_len(name) for name in shown if cell_len(name) <= room), default=0)
+    shown = shortened(full, max(WIDTH - sum(widths) - gap * len(widths), LEAST_ROOM))
+    first = max(map(cell_len, shown), default=0)
 
     def line(name: str, cells: Sequence[str]) -> str:
-        padded = (" " * gap + cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
+        padded = (
+            " " * (gap + width - cell_len(cell)) + cell
+            for cell, width in zip(cells, widths, strict=True)
+        )
         return name + " " * (first - cell_len(name)) + "".join(padded)
 
-    lines = [line("", [head for head, _ in numbers])]
-    for at, name in enumerate(shown):
-        if cell_len(name) > room:
-            lines += [cut for part in textwrap.wrap(name, WIDTH) for cut in chop_cells(part, WIDTH)]
-            name = ""
-        lines.append(line(name, [cells[at] for _, cells in numbers]))
-    return lines
+    rows = [line(name, [cells[at] for _, cells in heads]) for at, name in enumerate(shown)]
+    return [line("", [head for head, _ in heads]), *rows, *_in_full(shown, full)]
+
+
+def _in_full(shown: Sequence[str], full: Sequence[str]) -> list[str]:
+    """The names that a table shortens, in full below it."""
+    cut = [f"{short} = {name}" for short, name in zip(shown, full, strict=True) if short != name]
+    lines = [line for pair in cut[:MOST_IN_FULL] for line in wrapped(pair)]
+    if len(cut) > MOST_IN_FULL:
+        more = len(cut) - MOST_IN_FULL
+        lines += wrapped(
+            f"and {more:,} more shortened names, which names, --json and --csv have in full"
+        )
+    return ["", *lines] if lines else []
+
+
+def wrapped(text: str) -> list[str]:
+    """Text in lines of at most 80 columns, broken at spaces where there are some."""
+    parts = textwrap.wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False)
+    return [cut for part in parts for cut in chop_cells(part, WIDTH)]
+
+
+def shortened(names: Sequence[str], room: int) -> list[str]:
+    """Names of at most `room` columns; longer ones lose their middle, and those that differ still do.
+
+    Where the same head and tail would be left of several, the ellipsis moves; where that does not help,
+    the place of the name among all stands in for the tail.
+    """
+    shown = [_cut(name, room, (room - 1) // 2) for name in names]
+    alike: dict[str, list[int]] = {}
+    for at, short in enumerate(shown):
+        alike.setdefault(short, []).append(at)
+    for places in alike.values():
+        if len({names[at] for at in places}) > 1:
+            for at, short in zip(places, _told_apart(names, places, room, set(shown)), strict=True):
+                shown[at] = short
+    return shown
+
+
+def _told_apart(
+    names: Sequence[str], places: Sequence[int], room: int, taken: set[str]
+) -> list[str]:
+    """Different short forms of names whose usual ones are the same, none of them taken."""
+    middle = (room - 1) // 2
+    for head in sorted(range(room), key=lambda head: abs(head - middle)):
+        cut = [_cut(names[at], room, head) for at in places]
+        if len(set(cut)) == len({names[at] for at in places}) and taken.isdisjoint(cut):
+            return cut
+    return [_marked(names[at], room, list(names).index(names[at]) + 1) for at in places]
+
+
+def _marked(text: str, room: int, number: int) -> str:
+    mark = f"…#{number}"
+    return text if cell_len(text) <= room else _start(text, room - len(mark)) + mark
+
+
+def _cut(text: str, room: int, head: int) -> str:
+    """A text too long for the room without its middle: at most `head` columns of its start, and its end."""
+    if cell_len(text) <= room:
+        return text
+    start = _start(text, head)
+    return f"{start}…{_start(text[::-1], room - 1 - cell_len(start))[::-1]}"
+
+
+def _start(text: str, room: int) -> str:
+    """As much of the start of a text as `room` columns hold."""
+    width = 0
+    for at, sign in enumerate(text):
+        width += cell_len(sign)
+        if width > room:
+            return text[:at]
+    return text
 
 
 def number(value: float, digits: int = 6) -> str:

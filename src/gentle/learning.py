@@ -10,30 +10,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from inspect import signature
-from typing import Any, ClassVar, Protocol, Self
+from functools import partial
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
-from formulaic.parser.types import Factor
-from formulaic.transforms import TRANSFORMS
-from formulaic.utils.layered_mapping import LayeredMapping
-from formulaic.utils.stateful_transforms import stateful_eval
+import polars as pl
 
 from gentle.batch import Floats
-from gentle.errors import GentleError
-from gentle.formula import KNOWN
+from gentle.calls import SCALES, SPLINES, basis_fields, bind, walk
+from gentle.evaluation import Basis, Evaluator, State, apply_transform, stateful
+from gentle.expressions import Call, Node
+from gentle.formula import Parsed
 from gentle.levels import MOST_LEVELS
 
 KEPT_VALUES = 2**21  # of a column in memory at a time: 16 MiB
 DIGIT = 16  # bits of a number that a pass over the rows tells about its order
-SPLINES = ("bs", "cc", "cr", "cs")
 ROUNDING = 4 * np.finfo(np.float64).eps  # of a mean: a spread below that is none
 PROBE = 1_000  # distinct values, enough for any number of knots
 
 Array = npt.NDArray[Any]
-State = dict[str, Any]
 
 
 class Fold(Protocol):
@@ -243,7 +239,7 @@ def _monic(x: Array, alpha: Mapping[int, float], norms2: Mapping[int, float], k:
 
 def _spline(name: str, options: Mapping[str, Any]) -> Recipe:
     """Bounds, knots and, where a spline is centred, the means of its basis."""
-    real = TRANSFORMS[name]
+    real = partial(apply_transform, name)
     given = (options["lower_bound"], options["upper_bound"])
     clipped = options["extrapolation"] in ("clip", "na", "zero") or name != "bs"
     low = -np.inf if given[0] is None else given[0]
@@ -268,6 +264,8 @@ def _spline(name: str, options: Mapping[str, Any]) -> Recipe:
         whole = 1 if name == "bs" else 100
         inner = np.linspace(0, whole, len(state["knots"][outer:-outer]) + 2)[1:-1] / whole
         knots = yield from _quantiles(inner, seen, distinct=name != "bs")
+    if not all(low <= knot <= high for knot in knots):
+        raise ValueError(f"the knots must lie within the bounds, {low:g} to {high:g}")
     options = {**options, "df": None, "knots": knots}
     state = dict(bounds)
     if options.get("constraints") == "center":
@@ -276,7 +274,7 @@ def _spline(name: str, options: Mapping[str, Any]) -> Recipe:
         if options["extrapolation"] == "zero":  # the zeros come after the means
             free["extrapolation"] = "extend"
         fixed = dict(state)
-        basis = yield Mean(lambda x: np.stack(list(real(x, **free, _state=dict(fixed)).values())))
+        basis = yield Mean(lambda x: real(x, **free, _state=dict(fixed)).T)
         state["constraints"] = basis.mean[None, :]
     else:
         real(np.array([low, high]), **options, _state=state)
@@ -351,73 +349,53 @@ def _ranked_distinct(
     return found, count
 
 
-def _levels() -> Recipe:
-    """The levels of C() of numbers or truths."""
+def _levels(*, truth: bool) -> Recipe:
+    """The levels of C() of numbers, booleans or dates."""
     seen = yield Levels()
-    return {"categories": seen.values.tolist()}
+    return {"categories": (seen.values.astype(bool) if truth else seen.values).tolist()}
 
 
 RECIPES: Mapping[str, Callable[..., Recipe]] = {
     "center": _scale, "scale": _scale, "standardize": _scale, "poly": _poly,
     **dict.fromkeys(SPLINES, _spline),
 }  # fmt: skip
-STATES = {
-    "poly": ("alpha", "norms2"),
-    "bs": ("lower_bound", "upper_bound", "knots"),
-    **dict.fromkeys(("center", "scale", "standardize"), ("ddof", "center", "scale")),
-    **dict.fromkeys(
-        ("cc", "cr", "cs"), ("lower_bound", "upper_bound", "knots", "constraints", "cyclic")
-    ),
-}
-
-
-class Unlearned(Exception):  # noqa: N818
-    """An expression needs what has not been learned yet."""
 
 
 class Learner:
     """A recipe on its way to a state, fed once with the values of each batch."""
 
-    def __init__(self, recipe: Recipe, state: State) -> None:
-        self._recipe, self._state = recipe, state
-        self._fed = self._any = False
+    def __init__(self, label: str, recipe: Recipe) -> None:
+        self.state: State | None = None  # once it is learned
+        self._label = label
+        self._recipe = recipe
+        self._any = False
         self._fold: Fold | None = None
         self._send(None)
 
     def feed(self, values: Array) -> None:
         """Take in the values of a batch, those that are missing left out."""
-        if self._fed or self._fold is None:
-            return
-        self._fed = True
-        values = np.asarray(values)
+        assert self._fold is not None
         if values.dtype.kind == "f":
             there = ~np.isnan(values)
             values = values[there if values.ndim == 1 else there.all(axis=1)]
             if np.isinf(values).any():
-                raise ValueError("some values are infinite")
+                raise ValueError(f"{self._label}: some values are infinite")
         self._any = self._any or len(values) > 0
         self._fold = self._fold.add(values)
 
-    def end_batch(self) -> None:
-        self._fed = False
-
     def end_pass(self) -> None:
         """Let the recipe take its next step, with the fold of all rows."""
-        if self._fold is not None:
-            if not self._any:
-                raise ValueError("there are no values to learn from")
-            self._send(self._fold)
-
-    @property
-    def learned(self) -> bool:
-        return self._fold is None
+        if not self._any:
+            raise ValueError(f"{self._label}: there are no values to learn from")
+        self._send(self._fold)
 
     def _send(self, fold: Fold | None) -> None:
         try:
             self._fold = self._recipe.send(fold)
         except StopIteration as end:
-            self._fold = None
-            self._state.update({name: _as_plain(value) for name, value in end.value.items()})
+            self.state = {name: _as_plain(value) for name, value in end.value.items()}
+        except ValueError as error:
+            raise ValueError(f"{self._label}: {error}") from None
 
 
 def _as_plain(value: Any) -> Any:
@@ -429,158 +407,153 @@ def _as_plain(value: Any) -> Any:
     return value
 
 
-@dataclass(frozen=True)
-class Function:
-    """A function of formulaic's that goes by a state: one that has none learns, or is refused."""
-
-    name: str
-    learners: dict[int, Learner] | None = None  # by the identity of their state
-    __is_stateful_transform__: ClassVar[bool] = True
-
-    @staticmethod
-    def get_required_variables(*_: Any, **__: Any) -> tuple[()]:
-        """Formulaic asks for columns that an argument names as a text: there are none."""
-        return ()
-
-    def __call__(
-        self,
-        data: Any,
-        *arguments: Any,
-        _state: State | None = None,
-        _metadata: Any = None,
-        _spec: Any = None,
-        _context: Any = None,
-        **options: Any,
-    ) -> Any:
-        if _state is None:
-            return data  # formulaic looks for names of columns, and throws the value away
-        real = TRANSFORMS[self.name]
-        if isinstance(data, dict):
-            return self._of_columns(data, arguments, options, _state)
-        bound = signature(real).bind(data, *arguments, **options)
-        bound.apply_defaults()
-        given = {
-            name: value for name, value in list(bound.arguments.items())[1:] if name != "_state"
-        }
-        given = given.get("kwargs", given)
-        if not (given.get("raw") or _state.keys() >= set(STATES[self.name])):
-            self._learn(data, given, _state)
-        return real(data, *arguments, _state=_state, **options)
-
-    def _of_columns(
-        self, data: dict[Any, Any], arguments: Any, options: Any, state: State
-    ) -> dict[Any, Any]:
-        """The function of each of several columns, such as those of a spline."""
-        found, lacking = {}, None
-        for key, column in data.items():
-            try:
-                below = state.setdefault(key, {})
-                found[key] = self(column, *arguments, _state=below, **options)
-            except Unlearned as error:
-                lacking = error
-        if lacking is not None:
-            raise lacking
-        return found
-
-    def _learn(self, data: Any, given: Mapping[str, Any], state: State) -> None:
-        if self.learners is None:
-            raise Unlearned(self.name)
-        learner = self.learners.get(id(state))
-        if learner is None:
-            learner = Learner(RECIPES[self.name](self.name, given), state)
-            self.learners[id(state)] = learner
-        if learner.learned:
-            return
-        values = np.asarray(data)
-        if values.ndim != 1 and (self.name in SPLINES or self.name == "poly"):
-            raise ValueError(f"{self.name} takes one column")
-        learner.feed(values)
-        raise Unlearned(self.name)
-
-
-def functions(learners: dict[int, Learner] | None = None) -> dict[str, Any]:
-    """All that a formula may call, by name; those that learn do so where learners are collected."""
-    return KNOWN | {"C": category} | {name: Function(name, learners) for name in RECIPES}
-
-
-def category(data: Any, *arguments: Any, **options: Any) -> Any:
-    """C() of formulaic's, with zeros for a value that is none of the levels that were learned."""
-    found = TRANSFORMS["C"](data, *arguments, **options)
-    encode = found.__formulaic_metadata__.encoder
-
-    def encode_known(values: Any, *, encoder_state: State, **more: Any) -> Any:
-        inside = pd.Series(getattr(values, "__wrapped__", values))
-        if "categories" in encoder_state and not isinstance(inside.dtype, pd.CategoricalDtype):
-            inside = inside.where(inside.isin(encoder_state["categories"]))
-        return encode(inside, encoder_state=encoder_state, **more)
-
-    found.__formulaic_metadata__.encoder = encode_known
-    return found
-
-
 def learn_states(
-    factors: Iterable[Factor],
-    nothing: pd.DataFrame,
-    tables: Callable[[Sequence[str]], Iterator[pd.DataFrame]],
-) -> tuple[State, State]:
+    parsed: Parsed,
+    kinds: Callable[[Node], str],
+    tables: Callable[[Sequence[str]], Iterator[pl.DataFrame]],
+) -> tuple[dict[str, State], dict[str, State]]:
     """(transforms, categories) by expression: what the functions of a formula learn from all rows.
 
     Args:
-        factors: the expressions.
-        nothing: a table of their columns without rows.
-        tables: complete rows of these columns in batches, read anew by each call, which says what
+        parsed: the formula.
+        kinds: what a node is: number, truth, text or date.
+        tables: complete rows of its columns in batches, read anew by each call, which says what
             expressions are to learn from them; there is none where nothing is to be learned.
     """
-    transforms: State = {}
-    categories: State = {}
-    learners: dict[int, Learner] = {}
-    context = functions(learners)
-    waiting = [factor for factor in factors if factor.eval_method.value == "python"]
-
-    def settled(factor: Factor, table: pd.DataFrame) -> bool:
-        """Whether nothing is left to learn; the factor's learners are fed with the rows."""
-        layers = LayeredMapping(table, context, TRANSFORMS)
-        try:
-            value = stateful_eval(factor.expr, layers, None, transforms, None)
-        except Unlearned:
-            return False
-        values = _coded(value)
-        if values is None:
-            return True
-        state = categories.setdefault(factor.expr, {})
-        if id(state) not in learners:
-            learners[id(state)] = Learner(_levels(), state)
-        learners[id(state)].feed(values)
-        return learners[id(state)].learned
-
-    def end_batch() -> None:
+    waiting = list(dict.fromkeys(node for node in walk_all(parsed.factors) if learns(node, kinds)))
+    states: dict[str, State] = {}
+    learners: dict[Node, Learner] = {}
+    while waiting:
+        for node in waiting:
+            if node not in learners and _is_ready(node, waiting):
+                learners[node] = Learner(str(node), _recipe(node, kinds))
+        _settle(learners, waiting, states)
+        if not learners:
+            continue
+        for table in tables(list(dict.fromkeys(map(str, learners)))):
+            values = Evaluator(table, states)
+            for node, learner in learners.items():
+                learner.feed(_argument(values, node))
         for learner in learners.values():
-            learner.end_batch()
-
-    while waiting := [factor for factor in waiting if not settled(factor, nothing)]:
-        end_batch()
-        for table in tables([factor.expr for factor in waiting]):
-            for factor in waiting:
-                settled(factor, table)
-            end_batch()
-        names = {id(state): name for name, state in transforms.items()}
-        for key, learner in list(learners.items()):
-            try:
-                learner.end_pass()
-            except ValueError as error:
-                raise ValueError(f"{names[key]}: {error}" if key in names else error) from None
-    return transforms, categories
+            learner.end_pass()
+        _settle(learners, waiting, states)
+    found = {str(node): node for node in walk_all(parsed.factors)}
+    categories = {label: states.pop(label) for label in [*states] if _is_category(found[label])}
+    return states, categories
 
 
-def _coded(value: Any) -> Array | None:
-    """The values of C(), where its levels are not known from their type."""
-    metadata = getattr(value, "__formulaic_metadata__", None)
-    if metadata is None or metadata.kind is not Factor.Kind.CATEGORICAL:
-        return None
-    values = value.__wrapped__
-    if isinstance(getattr(values, "dtype", None), pd.CategoricalDtype):
-        return None
-    found = np.asarray(values)
-    if isinstance(values, dict) or found.ndim != 1:
-        raise GentleError("C() takes one column")
-    return found
+def walk_all(nodes: Iterable[Node]) -> Iterator[Node]:
+    """The nodes of several trees, those below before those above."""
+    return (inner for node in nodes for inner in walk(node))
+
+
+def learns(node: Node, kinds: Callable[[Node], str]) -> bool:
+    """Whether a node learns from the rows; C() of a text column has the levels of the column."""
+    if _is_category(node):
+        assert isinstance(node, Call)
+        return kinds(node.arguments[0]) != "text"
+    return stateful(node)
+
+
+def _is_category(node: Node) -> bool:
+    return isinstance(node, Call) and node.function == "C"
+
+
+def _is_ready(node: Node, waiting: Sequence[Node]) -> bool:
+    """Whether what is inside a function has learned."""
+    return not any(inner in waiting for inner in walk(node) if inner != node)
+
+
+def _recipe(node: Node, kinds: Callable[[Node], str]) -> Recipe:
+    assert isinstance(node, Call)
+    if _is_category(node):
+        return _levels(truth=kinds(node.arguments[0]) == "truth")
+    return RECIPES[node.function](node.function, bind(node))
+
+
+def _argument(values: Evaluator, node: Node) -> Array:
+    """What a function learns from, (n,) or (n, k)."""
+    assert isinstance(node, Call)
+    argument = node.arguments[0]
+    if _is_category(node):
+        labels = values.labels(argument)
+        if isinstance(labels, pl.Series):
+            return np.array(labels.drop_nulls().to_list(), dtype=object)
+        assert isinstance(labels, np.ndarray)
+        return labels
+    value = values.value(argument)
+    return value.values if isinstance(value, Basis) else values.numbers(argument)
+
+
+def _settle(learners: dict[Node, Learner], waiting: list[Node], states: dict[str, State]) -> None:
+    """Move what has been learned to the states."""
+    for node, learner in list(learners.items()):
+        if learner.state is not None:
+            states[str(node)] = learner.state
+            del learners[node]
+            waiting.remove(node)
+
+
+def check_state(node: Node, state: State, inner: int | None) -> None:
+    """Raises ValueError for what is no state of a function; `inner` columns has its argument, or is one."""
+    assert isinstance(node, Call)
+    name, options = node.function, bind(node)
+    if name in SCALES:
+        shape = () if inner is None else (inner,)
+        ok = state.keys() == {"ddof", "center", "scale"} and _is_number(state["ddof"])
+        ok = ok and all(
+            state[part] is None or _is_number(state[part]) or np.shape(state[part]) in ((), shape)
+            for part in ("center", "scale")
+        )
+    elif name == "poly":
+        degree = int(options["degree"])
+        ok = state.keys() == {"alpha", "norms2"}
+        ok = (
+            ok
+            and _are_numbers(state["alpha"], degree)
+            and _are_numbers(state["norms2"], degree + 1)
+        )
+        ok = ok and min(state["norms2"].values()) > 0
+    else:
+        ok = _is_spline(name, options, state)
+    if not ok:
+        raise ValueError(f"the state of {node} is not what this function learns")
+
+
+def _is_spline(name: str, options: Mapping[str, Any], state: State) -> bool:
+    """Whether a state has the bounds, knots and constraints of a spline."""
+    parts = {"lower_bound", "upper_bound", "knots"}
+    cubic = {"constraints", "cyclic"}
+    if state.keys() != (parts if name == "bs" else parts | cubic):
+        return False
+    if name != "bs" and state["cyclic"] is not (name == "cc"):
+        return False
+    knots = state["knots"]
+    if not (isinstance(knots, list) and all(map(_is_number, knots)) and knots == sorted(knots)):
+        return False
+    if not (_is_number(state["lower_bound"]) and _is_number(state["upper_bound"])):
+        return False
+    columns = len(basis_fields(name, options, None))
+    if name == "bs":
+        return (
+            len(knots) == columns + (not options["include_intercept"]) + int(options["degree"]) + 1
+        )
+    constraints = state["constraints"]
+    free = len(knots) - (name == "cc")
+    if constraints is None:
+        return free == columns and len(set(knots)) == len(knots)
+    shape = np.shape(constraints)
+    return len(shape) == 2 and shape[1] == free and free - shape[0] == columns
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < np.inf
+
+
+def _are_numbers(value: Any, count: int) -> bool:
+    """Whether a mapping has a number for each integer below a count."""
+    return (
+        isinstance(value, dict)
+        and value.keys() == set(range(count))
+        and all(map(_is_number, value.values()))
+    )

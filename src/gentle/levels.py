@@ -14,7 +14,7 @@ import numpy.typing as npt
 import polars as pl
 
 from gentle.batch import Integers, rows_per_batch
-from gentle.disguise import Census
+from gentle.disguise import check_categories
 from gentle.errors import GentleError, GentleWarning, listed, near
 from gentle.sieve import Mask, Selection
 from gentle.sources import Chunk, Source
@@ -29,8 +29,7 @@ Unseen = Literal["error", "reference", "missing"]
 Levels = Mapping[str, tuple[str, ...]]  # text column -> its levels in order, the reference first
 
 
-def _no_texts() -> pl.Series:
-    return pl.Series([], dtype=pl.String)
+SEEN = pl.Schema({"text": pl.String(), "n": pl.Int64(), "row": pl.Int64()})
 
 
 @dataclass(frozen=True)
@@ -41,9 +40,9 @@ class Texts:
     where: str  # the source
     declared: bool = False  # whether its type, or C(), says that it is a category
     order: tuple[str, ...] = ()  # that was declared, where it was
-    seen: pl.Series = field(default_factory=_no_texts)  # in rows that are used
-    left_out: pl.Series = field(default_factory=_no_texts)  # in other rows
-    census: Census = field(default_factory=Census)  # of what the texts read as
+    # in rows that are used: each text, how often, and in which row it comes first
+    seen: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SEEN))
+    left_out: pl.Series = field(default_factory=lambda: pl.Series([], dtype=pl.String))
 
     @classmethod
     def of(cls, name: str, source: Source, *, declared: bool = False) -> Texts:
@@ -54,31 +53,28 @@ class Texts:
         return cls(name, source.name, declared, order)
 
     def add(self, used: Chunk, chunk: Chunk) -> Texts:
-        """The fold with the rows of a chunk that are used; GentleError once there are too many texts."""
-        texts = _texts(used, self.name)
-        seen, left_out = _distinct(self.seen, texts), self.left_out
+        """The fold with the rows of a chunk, of which some are used; GentleError for too many texts."""
+        rows = pl.DataFrame({"text": _texts(used, self.name), "row": used.rows})
+        counts = rows.drop_nulls().group_by("text").agg(n=pl.len(), row=pl.col("row").min())
+        left_out = self.left_out
         if used is not chunk:
             left_out = _distinct(left_out, _texts(chunk, self.name))
-        census = self.census if self.declared else self.census.add(texts, used.rows)
-        return replace(self, seen=seen, left_out=left_out, census=census)._bounded()
+        return self._with(counts.cast(SEEN), left_out)
 
     def merge(self, other: Texts) -> Texts:
-        """The fold with that of the rows after these; GentleError once there are too many texts."""
-        return replace(
-            self,
-            seen=_distinct(self.seen, other.seen),
-            left_out=_distinct(self.left_out, other.left_out),
-            census=self.census.merge(other.census),
-        )._bounded()
+        """The fold with that of other rows; GentleError for too many texts."""
+        return self._with(other.seen, _distinct(self.left_out, other.left_out))
 
-    def _bounded(self) -> Texts:
-        if len(self.seen) > MOST_LEVELS:
-            self.census.check(self.name, self.where, len(self.seen))
+    def _with(self, counts: pl.DataFrame, left_out: pl.Series) -> Texts:
+        both = pl.concat([self.seen, counts]).group_by("text")
+        seen = both.agg(pl.col("n").sum(), pl.col("row").min())
+        if seen.height > MOST_LEVELS:
+            check_categories(seen, self.name, self.where)
             raise GentleError(
                 f"column '{self.name}' of {self.where} is text with more than {MOST_LEVELS:,} levels: "
                 "leave it out with a formula or features="
             )
-        return self
+        return replace(self, seen=seen, left_out=left_out)
 
     def levels(self) -> tuple[str, ...]:
         """The texts in the order declared, else sorted; warns of levels that no row that is used has.
@@ -86,8 +82,8 @@ class Texts:
         Raises GentleError where most are numbers, and so all should be.
         """
         if not self.declared:
-            self.census.check(self.name, self.where, len(self.seen))
-        seen = set(self.seen.to_list())
+            check_categories(self.seen, self.name, self.where)
+        seen = set(self.seen["text"].to_list())
         levels = tuple(level for level in self.order if level in seen) or tuple(sorted(seen))
         lost = [level for level in self.left_out.sort().to_list() if level not in seen]
         if lost and levels:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import pathlib
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -27,12 +27,22 @@ from gentle.averaging import (
 )
 from gentle.batch import INTERCEPT, Batch, Floats
 from gentle.design import Design, Features, Rows, learn_design, refuse_lacking
-from gentle.errors import CovarianceWarning, GentleError, listed
+from gentle.errors import CovarianceWarning, GentleError, listed, printable
 from gentle.estimability import Unestimable
 from gentle.levels import Unseen
 from gentle.predicting import Asked, Kind, Written, predict, predict_to, refuse_level
 from gentle.sieve import Missing
-from gentle.sources import Arrays, Source, open_source, pair_targets, with_columns
+from gentle.sources import (
+    Arrays,
+    Source,
+    comes_in_pieces,
+    open_piece,
+    open_source,
+    pair_targets,
+    pair_weights,
+    with_columns,
+    with_names,
+)
 from gentle.sources.frames import Frame
 from gentle.statistics import Tally
 
@@ -70,7 +80,7 @@ class OnePass:
 
     def __repr__(self) -> str:
         rows = f"{self.n_rows:,} rows met once"
-        return f"<OnePass of {self.target}: {len(self.names)} coefficients, {rows}>"
+        return f"<OnePass of {printable(self.target)}: {len(self.names)} coefficients, {rows}>"
 
     @property
     def target(self) -> str:
@@ -91,6 +101,11 @@ class OnePass:
     def trustworthy(self) -> bool:
         """Whether there were steps enough for the law of the intervals."""
         return self.steps >= self.least_steps
+
+    @property
+    def references(self) -> Mapping[str, str]:
+        """Column of text -> its reference level: the first that a row of the fit has."""
+        return self.design.references
 
     @property
     def coef(self) -> Mapping[str, float]:
@@ -298,7 +313,7 @@ class Online:
         """
         names = self._names if self._stream is None else self._stream.design.columns
         source = open_source((X, y), names)
-        (target,) = _one_target(pair_targets((X, y)))
+        (target,) = _one_target(pair_targets(source))
         source, column = _weighted(source, weights)
         if self._stream is None:
             design = learn_design(
@@ -388,14 +403,16 @@ def one_pass(
     Raises GentleError for several targets, and for what `learn_design` refuses.
     """
     stream: Stream | None = None
-    if _comes_in_pieces(data) and not (weights is None or isinstance(weights, str)):
+    if comes_in_pieces(data) and not (weights is None or isinstance(weights, str)):
         raise GentleError(
             "weights of rows that come in pieces must be the name of a column of each: "
             "gentle.Online takes them as arrays"
         )
-    for piece in _each(data) if _comes_in_pieces(data) else (data,):
-        source, column = _weighted(open_source(piece, names), weights)
-        named = pair_targets(piece)
+    in_pieces = comes_in_pieces(data)
+    for piece in data if in_pieces else (data,):
+        source = open_piece(piece, names) if in_pieces else open_source(piece, names)
+        source, column = _weighted(source if formula is None else with_names(source), weights)
+        named = pair_targets(source)
         if stream is None:
             targets = named if formula is None and target is None else target
             design = learn_design(
@@ -423,18 +440,6 @@ def one_pass(
     return found
 
 
-def _comes_in_pieces(data: Any) -> bool:
-    table = hasattr(data, "__array__") or hasattr(data, "__arrow_c_stream__")
-    whole = table or isinstance(data, str | os.PathLike | tuple | Mapping)
-    return isinstance(data, Iterable) and not whole
-
-
-def _each(pieces: Iterable[Any]) -> Iterator[Any]:
-    """Tables one after the other; a pair may come as a list, as from a DataLoader."""
-    for piece in pieces:
-        yield tuple(piece) if isinstance(piece, list) else piece
-
-
 def _begun(design: Design) -> Stream:
     if design.missing not in ("drop", "raise"):
         raise GentleError(
@@ -460,7 +465,7 @@ def _numbers(batch: Batch) -> Floats:
 def _weighted(source: Source, weights: Any) -> tuple[Source, str | None]:
     """The source with weights that were given as an array, and the name they go by."""
     if weights is None or isinstance(weights, str):
-        return source, weights
+        return source, weights or pair_weights(source)
     return with_columns(source, {"(weights)": weights}), "(weights)"
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, get_args
 import numpy as np
 
 from gentle.batch import Floats, rows_per_batch
+from gentle.columns import refuse_types
 from gentle.design import Design, Features, refuse_lacking
 from gentle.errors import (
     CovarianceWarning,
@@ -30,13 +31,15 @@ from gentle.sinks import (
     appended,
     as_columns,
     chosen,
+    column_names,
     is_frame,
+    keeps_columns,
     like,
     refuse_clash,
     stacked,
     write_file,
 )
-from gentle.sources import Chunk, Plan, Schema, Source, with_columns
+from gentle.sources import Chunk, Plan, Schema, Source, unreadable, with_columns
 from gentle.spreading import placed
 
 if TYPE_CHECKING:
@@ -194,9 +197,13 @@ def predict(model: Model, data: Any, offset: Any, asked: Asked) -> Any:
         raise GentleError(
             "append keeps the columns of a frame, and these rows are none: predict_to takes a file"
         )
-    answers = _Answers(model, data, offset, asked)
+    in_place = asked.append and keeps_columns(data)
+    answers = _Answers(model, data, offset, replace(asked, append=False) if in_place else asked)
+    if in_place:
+        refuse_clash([str(name) for name in column_names(data)], answers.heads, "the frame")
     if framed and (asked.append or asked.level is not None):
-        found = like(data, stacked(list(answers.frames()), answers.schema), answers.heads)
+        frame = stacked(list(answers.frames()), answers.schema)
+        found = like(data, frame, answers.heads, append=asked.append)
     else:
         found = _arrays(model, asked, [numbers for _, numbers in answers])
     answers.warn(stacklevel=4)
@@ -245,6 +252,7 @@ class _Answers:
             if isinstance(self._source, Plan):
                 self._source = self._source.settled()
                 refuse_lacking(self._source, model.design.explaining, model.design)
+            refuse_types(self._source, unreadable(self._source.schema()))
             refuse_clash(list(self._source.schema()), self.heads, self._source.name)
         self._counts: Counter[str] = Counter()
 

@@ -28,6 +28,7 @@ from gentle.penalties import Ridge
 from gentle.rounding import Rounding
 from gentle.shuffling import LONGEST_RUN, Walkable, shuffled
 from gentle.sketch import DISTINCT, Sketch, sketch
+from gentle.spectrum import Probes
 from gentle.statistics import EPSILON, Slope, Triangle, invert_upper, slope, solve_upper, upper
 
 BLOCK_COLUMNS = 64  # looked at together for what those before them explain
@@ -330,9 +331,14 @@ class Streamed:
     n_rows: int  # as they are read, frequencies not counted
     total: float  # W, their mass
     hessian: Curvature | None = None  # that of all rows, where it is known
+    probes: Probes | None = None  # random directions that each pass multiplies by the Hessian too
 
     def at(self, theta: Floats) -> Point:
-        seen = fold(Slope(theta, self.loss, self.coordinates), self.rows)
+        directions = None if self.probes is None else self.probes.directions()
+        seen = fold(Slope(theta, self.loss, self.coordinates, directions), self.rows)
+        if self.probes is not None and directions is not None and seen.products is not None:
+            ridge = self.coordinates.ridge(self.penalty.l2)
+            self.probes.take(seen.products + ridge[:, None] * directions)
         value, gradient = self._penalty(theta)
         return Point(seen.value + value, seen.gradient + gradient)
 
@@ -361,6 +367,7 @@ class Streamed:
             total=self.total / self.rows.parts,
             sample=self.sample.taken(np.array([], int)),  # no view, which would be sent whole
             hessian=None,
+            probes=None,
         )
         return [
             (number, replace(of_part, rows=rows))

@@ -14,7 +14,7 @@ from formulaic.utils.constraints import LinearConstraints
 
 from gentle.batch import Floats
 from gentle.errors import GentleError, near
-from gentle.formula import LONGEST_FORMULA, QUOTED
+from gentle.expressions import MAX_LENGTH, QUOTED
 
 _NUMBER = re.compile(r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?(?![\w.])")
 _OPERATOR = re.compile(r"==?|[-+*/(),]")
@@ -31,7 +31,7 @@ def restrictions(text: str, names: Sequence[str]) -> tuple[Floats, Floats, tuple
 
     Raises GentleError for a name that does not exist, and for what is not linear.
     """
-    if len(text) > LONGEST_FORMULA:
+    if len(text) > MAX_LENGTH:
         raise GentleError(f"the restrictions have {len(text):,} characters: give them as a matrix")
     pieces: list[list[_Word]] = [[]]
     for word in _words(text, names):

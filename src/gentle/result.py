@@ -20,7 +20,7 @@ from gentle.choices import Choices
 from gentle.comparison import Claim, Question, compare
 from gentle.design import Design, Features
 from gentle.driver import Progress, Stop, Watch
-from gentle.errors import GentleError, listed
+from gentle.errors import GentleError, listed, printable
 from gentle.estimability import RowSpace, Unestimable
 from gentle.exact import Exact, Placing
 from gentle.given import rows_again
@@ -29,6 +29,7 @@ from gentle.levels import Unseen
 from gentle.meat import Sandwich
 from gentle.predicting import Asked, Kind, Written, predict, predict_to, refuse_level
 from gentle.restrictions import restrictions
+from gentle.sinks import measures_like
 from gentle.sparse import written_out
 from gentle.statistics import (
     Moments,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from gentle.pictures.fit import FitPictures
 
 Sums = Moments | Triangle
+SAME_ROWS_TOL = 1e-9  # of the target's size: fits of the same rows agree to rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,9 +103,16 @@ class Fit:
     def __repr__(self) -> str:
         rows = f"{self.n_rows:,.0f} rows"
         solver = self.solver if self.converged else f"{self.solver}: {self.verdict.cause}"
-        return f"<Fit of {self.target}: {len(self.names)} coefficients, {rows}, {solver}>"
+        return (
+            f"<Fit of {printable(self.target)}: {len(self.names)} coefficients, {rows}, {solver}>"
+        )
 
     # Coefficients and how sure they are
+
+    @property
+    def references(self) -> Mapping[str, str]:
+        """Column of text -> its reference level: the first that a row of the fit has."""
+        return self.design.references
 
     @property
     def coef(self) -> Mapping[str, float]:
@@ -546,12 +555,16 @@ class Fit:
         offset: Any = None,
         cluster: Any = None,
         dfbetas: bool = False,
-    ) -> Mapping[str, Floats]:
+    ) -> Any:
         """Residual, leverage, Cook's distance and the other measures of each row that was fitted.
+
+        A frame of the kind of `data`, polars where it is none: one row for each row of the fit, with its
+        place in `data` in the column "row".
 
         Args:
             data: the rows of the fit.
-            dfbetas: whether to add how far each row moves each coefficient, (n, q) numbers.
+            dfbetas: whether to add how far each row moves each coefficient, as columns "dfbetas_" and its
+                name.
             weights, frequencies, offset, cluster: where the fit was given them as arrays, (n,).
 
         Raises GentleError under a ridge, and for rows that are not those of the fit.
@@ -566,7 +579,7 @@ class Fit:
             offset=offset,
             cluster=cluster,
         )
-        return influence(self, rows, dfbetas=dfbetas)
+        return measures_like(data, influence(self, rows, dfbetas=dfbetas))
 
     def continue_(
         self,
@@ -599,8 +612,19 @@ class Fit:
 
     # Other answers
 
-    def compare(self, other: Fit | Claim) -> Verdict:
-        """How far another answer to this question is from the exact one, and why they differ."""
+    def compare(self, other: Fit | Claim) -> Verdict | Wald:
+        """Compare with another fit: nested models by an F test, and the same model by a verdict.
+
+        Of two fits whose columns are nested, with the same target and rows, the F test of the columns that
+        only one of them has, as by R's anova; it takes the covariance of the larger model. Otherwise how
+        far another answer to this question is from the exact one, and why they differ.
+
+        Raises GentleError for models that are not nested, and for nested ones of other rows.
+        """
+        if isinstance(other, Fit) and self._nests(other):
+            return self._nested_test(other)
+        if isinstance(other, Fit) and other._nests(self):
+            return other._nested_test(self)
         if isinstance(other, Fit):
             other = self._aligned(other)
         if not isinstance(other, Claim):
@@ -758,12 +782,39 @@ class Fit:
         flat = [it.column for it in relations if max(map(abs, it.shares), default=0) <= it.nearness]
         return frozenset(self.design.names[at] for at in flat)
 
+    def _nests(self, other: Fit) -> bool:
+        """Whether the other model has some of these columns, and no others."""
+        return self.target == other.target and set(other.names) < set(self.names)
+
+    def _nested_test(self, smaller: Fit) -> Wald:
+        """F test that the coefficients which the smaller model lacks are zero."""
+        sizes = [float(one.answer.target_size[0]) for one in (self, smaller)]
+        same = (
+            self.n_rows == smaller.n_rows and abs(sizes[0] - sizes[1]) <= SAME_ROWS_TOL * sizes[0]
+        )
+        if not same:
+            raise GentleError(
+                f"an F test of nested models needs fits of the same rows, and these have "
+                f"{self.n_rows:,.0f} and {smaller.n_rows:,.0f}: rows that lack a value of one of the "
+                "columns are not in both, or weights and offsets differ"
+                if self.n_rows != smaller.n_rows
+                else "an F test of nested models needs fits of the same rows, and these have other "
+                "targets, weights or offsets"
+            )
+        kept = [self.names[at] for at in self.placing.kept]
+        lacking = [name for name in kept if name not in smaller.names]
+        matrix = np.array([[float(name == one) for name in self.names] for one in lacking])
+        return self._tested(
+            matrix.reshape(len(lacking), len(self.names)), np.zeros(len(lacking)), lacking
+        ).wald
+
     def _aligned(self, other: Fit) -> Claim:
         """What another fit claims, its coefficients in the order of these names."""
         if other.target != self.target or set(other.names) != set(self.names):
             raise GentleError(
-                f"only fits of the same target and columns can be compared: these explain "
-                f"'{self.target}' by {listed(self.names)}, and '{other.target}' by {listed(other.names)}"
+                "only fits of the same target, and of the same or nested columns, can be compared: these "
+                f"explain '{self.target}' by {listed(self.names)}, and '{other.target}' by "
+                f"{listed(other.names)}"
             )
         claim = other._claim
         if other.names == self.names:
@@ -828,7 +879,9 @@ class Fits(Mapping[str, Fit]):
         return len(self.fits)
 
     def __repr__(self) -> str:
-        return f"<Fits of {', '.join(self)}: {len(self.fits[0].names)} coefficients each>"
+        return (
+            f"<Fits of {printable(', '.join(self))}: {len(self.fits[0].names)} coefficients each>"
+        )
 
     @property
     def coef(self) -> Mapping[str, Mapping[str, float]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,6 +27,14 @@ def lacking(column: pl.Series) -> Mask:
     if column.dtype.is_float():
         gone = gone | column.is_nan().fill_null(value=False)
     return gone.to_numpy()
+
+
+def _has_all(column: pl.Series) -> bool:
+    """Whether a glance tells that a column has a value in every row."""
+    if column.null_count() or not column.dtype.is_float():
+        return not column.null_count()
+    with np.errstate(invalid="ignore", over="ignore"):
+        return bool(np.isfinite(column.to_numpy().sum()))
 
 
 def _way_out(name: str) -> str:
@@ -75,7 +83,7 @@ class Sieve:
         """Leave out rows of a frame with a null or a NaN in one of these columns."""
         for name in columns:
             column = frame[name]
-            if column.null_count() or column.dtype.is_float():
+            if not _has_all(column):
                 self.lacks(name, lacking(column))
 
     def lacks(self, name: str, gone: Mask) -> None:
@@ -139,6 +147,8 @@ class Selection:
     required: tuple[str, ...] = ()  # columns of which a row must have a value
     weights: str | None = None
     frequencies: str | None = None
+    beside: tuple[str, ...] = ()  # other columns that `defined` reads
+    defined: Callable[[pl.DataFrame], Mask] | None = None  # where a formula has a value
 
     @property
     def masses(self) -> tuple[str, ...]:
@@ -147,7 +157,7 @@ class Selection:
 
     def columns(self, *more: str) -> list[str]:
         """The columns to read, each once."""
-        return list(dict.fromkeys((*more, *self.required, *self.masses)))
+        return list(dict.fromkeys((*more, *self.required, *self.masses, *self.beside)))
 
     def sieve(self, chunk: Chunk, where: str, missing: Missing = "drop") -> Sieve:
         """Which rows of a chunk are used; of a matrix the columns of x are not looked at."""
@@ -167,7 +177,14 @@ class Selection:
 
     def used(self, chunk: Chunk, where: str) -> Chunk:
         """The rows of a frame's chunk that are used."""
-        return self.sieve(chunk, where).narrow(chunk)
+        chunk = self.sieve(chunk, where).narrow(chunk)
+        if self.defined is None:
+            return chunk
+        assert isinstance(chunk.table, pl.DataFrame)
+        keep = self.defined(chunk.table)
+        if keep.all():
+            return chunk
+        return Chunk(chunk.rows[keep], chunk.table.filter(pl.Series(keep)))
 
 
 def column_of(chunk: Chunk, name: str) -> Floats:

@@ -5,7 +5,7 @@ To add a format: its line in `SINKS`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -13,13 +13,14 @@ from pathlib import Path
 from queue import Full, Queue
 from typing import Any
 
+import numpy as np
 import polars as pl
 from polars.io.plugins import register_io_source
 
 from gentle.batch import Floats
 from gentle.errors import GentleError, first_line, listed
 from gentle.files import written
-from gentle.sources import Chunk, Matrix, Schema
+from gentle.sources import Chunk, Matrix, Schema, is_a, is_table
 
 AHEAD = 2  # frames that wait to be written
 PATIENCE = 0.1  # seconds between looks at whether a sink has ended
@@ -116,24 +117,30 @@ def appended(chunk: Chunk, columns: pl.DataFrame, schema: Schema) -> pl.DataFram
 
 def is_frame(data: Any) -> bool:
     """Whether data are a table of named columns in memory, which `like` answers in kind."""
-    if isinstance(data, pl.DataFrame | pl.LazyFrame):
-        return True
-    return hasattr(data, "__arrow_c_stream__") and not hasattr(data, "name")  # a series has one
+    return isinstance(data, pl.LazyFrame) or is_table(data)
 
 
-def like(data: Any, frame: pl.DataFrame, added: Sequence[str]) -> Any:
-    """A frame of the kind of `data`, whose columns stand in `frame` before those that were added, or not.
+def keeps_columns(data: Any) -> bool:
+    """Whether `like` adds columns to a table as it is, so that none of its own need be read."""
+    return is_a(data, "pandas.DataFrame", "pyarrow.Table")
 
+
+def column_names(data: Any) -> list[Any]:
+    """The names of the columns of a table that keeps them."""
+    return list(data.columns if is_a(data, "pandas.DataFrame") else data.column_names)
+
+
+def like(data: Any, frame: pl.DataFrame, added: Sequence[str], *, append: bool) -> Any:
+    """A frame of the kind of `data` of the columns that were added, which stand in `frame`.
+
+    With `append` they stand after those of the data, which `frame` has where `keeps_columns` is false.
     polars, pandas (with its index) and pyarrow are answered in kind, and anything else with polars,
     which speaks Arrow too.
     """
-    append = frame.width > len(added)
-    kind = type(data)
-    package = kind.__module__.split(".")[0]
-    if package == "pandas":
+    if is_a(data, "pandas.DataFrame"):
         columns = {name: frame[name].to_numpy() for name in added}
         return (data if append else data[[]]).assign(**columns)
-    if package == "pyarrow" and kind.__name__ == "Table":
+    if is_a(data, "pyarrow.Table"):
         table = frame.select(added).to_arrow()
         if not append:
             return table
@@ -141,6 +148,20 @@ def like(data: Any, frame: pl.DataFrame, added: Sequence[str]) -> Any:
             data = data.append_column(name, table[name])
         return data
     return frame.lazy() if isinstance(data, pl.LazyFrame) else frame
+
+
+def measures_like(data: Any, measures: Mapping[str, Any]) -> Any:
+    """Measures (n,) of rows as a frame of the kind of `data`; pandas keeps the labels of these rows."""
+    numbers = {name: values for name, values in measures.items() if name != "row"}
+    frame = pl.DataFrame({"row": measures["row"]}).hstack(
+        as_columns(list(numbers), np.column_stack(list(numbers.values())))
+    )
+    kind = type(data)
+    package = kind.__module__.split(".")[0]
+    if package == "pandas" and is_frame(data):
+        columns = {name: frame[name].to_numpy() for name in frame.columns}
+        return data.iloc[measures["row"]][[]].assign(**columns)
+    return frame.to_arrow() if package == "pyarrow" and kind.__name__ == "Table" else frame
 
 
 def stacked(frames: Sequence[pl.DataFrame], schema: Schema) -> pl.DataFrame:

@@ -29,6 +29,12 @@ class Preconditioner(Protocol):
     def square(self, step: Floats) -> float:
         """d'P d."""
 
+    def half(self, vectors: Floats) -> Floats:
+        """P^-1/2 v, (q, m), for a root P^1/2 with (P^1/2)'P^1/2 = P."""
+
+    def half_adjoint(self, gradients: Floats) -> Floats:
+        """(P^-1/2)'g, (q, m): its length is sqrt(g'P^-1 g)."""
+
     def lengths(self, seen: Seen) -> Floats:
         """u'P^-1 u of each row u, (n,)."""
 
@@ -48,6 +54,12 @@ class Rooted:
 
     def square(self, step: Floats) -> float:
         return float(((self.r @ step) ** 2).sum())
+
+    def half(self, vectors: Floats) -> Floats:
+        return solve_upper(self.r, vectors)
+
+    def half_adjoint(self, gradients: Floats) -> Floats:
+        return solve_upper(self.r, gradients, transposed=True)
 
     @cached_property
     def spreads(self) -> Floats:
@@ -70,6 +82,12 @@ class Diagonal:
     def square(self, step: Floats) -> float:
         return float(self.values @ (step**2).sum(axis=1))
 
+    def half(self, vectors: Floats) -> Floats:
+        return np.asarray(vectors / np.sqrt(self.values)[:, None])
+
+    def half_adjoint(self, gradients: Floats) -> Floats:
+        return self.half(gradients)
+
     @property
     def spreads(self) -> Floats:
         return 1 / np.sqrt(self.values)
@@ -84,9 +102,7 @@ class Sketch:
 
     preconditioner: Preconditioner
     start: Floats  # (q, k) the minimiser for the sample, or zero
-    least: (
-        float  # eigenvalue of P^-1 H that the penalty alone makes sure of; 1 where P saw all rows
-    )
+    least: float  # eigenvalue of P^-1 H that a ridge alone makes sure of; 0 where none does
     largest: float  # eigenvalue of the mean of (u'P^-1 u) P^-1 u u': few rows bear smaller steps
 
 
@@ -117,13 +133,13 @@ def sketch(sample: Batch, coordinates: Coordinates, l2: float) -> Sketch:
     u /= np.sqrt(np.maximum(square, HARDLY_SEEN))
     alone = np.clip(1 - square / HARDLY_SEEN, 0, None) + penalty
     rooted = _rooted(u, alone)
-    return Sketch(rooted, rooted.solve(u.T @ v), 1.0, _fourth(rooted, coordinates.see(sample)))
+    return Sketch(rooted, rooted.solve(u.T @ v), 0.0, _fourth(rooted, coordinates.see(sample)))
 
 
 def _sure(penalty: Floats) -> float:
-    """The least share that a ridge has in 1 + penalty along a column; 1, for want of a bound, without."""
+    """The least share that a ridge has in 1 + penalty along a column; 0 without."""
     least = float(penalty.min(initial=np.inf))
-    return least / (1 + least) if 0 < least < np.inf else 1.0
+    return least / (1 + least) if least < np.inf else 0.0
 
 
 def _rooted(u: Floats, diagonal: Floats) -> Rooted:

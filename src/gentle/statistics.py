@@ -524,24 +524,31 @@ class Triangle:
 
 @dataclass(frozen=True, eq=False)
 class Slope:
-    """Value and gradient of the mean loss at theta, in `coordinates`: sums, divided at the end."""
+    """Value and gradient of the mean loss at theta, in `coordinates`: sums, divided at the end.
+
+    And, of a squared loss, the products of its Hessian with some directions, where there are any.
+    """
 
     theta: Floats  # (q, k)
     loss: Loss
     coordinates: Coordinates
+    directions: Floats | None = None  # (q, m)
     total: float = 0.0
     value_sum: float = 0.0
     gradient_sum: Floats | None = None  # (q, k)
+    product_sum: Floats | None = None  # (q, m)
 
     def add(self, batch: Batch) -> Slope:
         found = self
         for block in batch.blocks(block_rows(batch.x)):
             seen = self.coordinates.see(block)
-            found = found._plus(seen.total, *slope(self.loss, self.theta, seen))
+            value, gradient = slope(self.loss, self.theta, seen)
+            product = None if self.directions is None else seen.squared_times(self.directions)
+            found = found._plus(seen.total, value, gradient, product)
         return found
 
     def merge(self, other: Slope) -> Slope:
-        return self._plus(other.total, other.value_sum, other.gradient_sum)
+        return self._plus(other.total, other.value_sum, other.gradient_sum, other.product_sum)
 
     @property
     def value(self) -> float:
@@ -553,14 +560,20 @@ class Slope:
         assert self.gradient_sum is not None
         return self.gradient_sum / self.total
 
-    def _plus(self, total: float, value: float, gradient: Floats | None) -> Slope:
-        if self.gradient_sum is not None and gradient is not None:
-            gradient = self.gradient_sum + gradient
+    @property
+    def products(self) -> Floats | None:
+        """Hessian times each direction, (q, m); None without directions."""
+        return None if self.product_sum is None else self.product_sum / self.total
+
+    def _plus(
+        self, total: float, value: float, gradient: Floats | None, product: Floats | None
+    ) -> Slope:
         return replace(
             self,
             total=self.total + total,
             value_sum=self.value_sum + value,
-            gradient_sum=self.gradient_sum if gradient is None else gradient,
+            gradient_sum=_sum(self.gradient_sum, gradient),
+            product_sum=_sum(self.product_sum, product),
         )
 
 
@@ -738,6 +751,11 @@ def slope(loss: Loss, theta: Floats, seen: Seen) -> tuple[float, Floats]:
     if seen.mass is not None:
         value, derivative = value * seen.mass[:, None], derivative * seen.mass[:, None]
     return float(value.sum()), seen.adjoint(derivative)
+
+
+def _sum(one: Floats | None, two: Floats | None) -> Floats | None:
+    """The sum of two arrays, of which either may not be there yet."""
+    return one if two is None else two if one is None else one + two
 
 
 def block_rows(x: Tensor) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from io import StringIO
 from typing import Any
@@ -10,13 +11,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 from rich.cells import cell_len, set_cell_size
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, Group, OverflowMethod, RenderableType
 from rich.text import Text
 
 from gentle.checking import Check
 from gentle.contesting import REFUSED, Contest, Contestant
 from gentle.descended import Descended
 from gentle.driver import Progress
+from gentle.errors import printable
 from gentle.layout import (
     WIDTH,
     Column,
@@ -26,6 +28,7 @@ from gentle.layout import (
     estimate,
     fixed,
     number,
+    shortened,
     spread,
     t_value,
 )
@@ -44,8 +47,16 @@ def summary(fit: Fit | Descended, level: float = 0.95) -> RenderableType:
     """The head, the coefficients and the verdict; intervals are those of a level such as 0.95."""
     if isinstance(fit, Descended):
         return descended_summary(fit)
-    numbers = _two_answers(fit) if fit.descent is not None else _one_answer(fit, level)
-    return Group(*_head(fit), Text(), *_table(fit.names, numbers), Text(), *_foot(fit))
+    numbers = _two_answers(fit) if _differ_visibly(fit) else _one_answer(fit, level)
+    return Group(*_head(fit), _line(), *_table(fit.names, numbers), _line(), *_foot(fit))
+
+
+def _differ_visibly(fit: Fit) -> bool:
+    """Whether a descent has not arrived, or a digit that the table shows tells the two answers apart."""
+    if fit.descent is None:
+        return False
+    descent, exact, _ = (column for _, column in _answers(fit))
+    return not fit.converged or descent != exact
 
 
 def as_text(shown: RenderableType) -> str:
@@ -77,8 +88,8 @@ def _head(fit: Fit) -> list[Text]:
         none = "held out: rows of which none is complete, so there is no score"
         lines.append(_unestimable(fit.held_out) if unestimable else none)
     elif fit.held_out is not None:
-        lines.append(_score(fit.held_out))
-    return [Text(line) for line in lines]
+        lines += _score(fit.held_out)
+    return [_line(line) for line in lines]
 
 
 def _whose(fit: Fit) -> list[str]:
@@ -109,18 +120,18 @@ def _parts(fit: Fit) -> str:
     return ridge + "".join(parts)
 
 
-def _score(score: Score) -> str:
+def _score(score: Score) -> list[str]:
     line = (
         f"held out: {count(score.n_rows)} rows, mean squared error = {number(score.mse)}, "
         f"R2 = {fixed(score.r2, 6)}"
     )
-    return line if not score.n_unestimable else f"{line}\n{_unestimable(score)}"
+    return [line, _unestimable(score)] if score.n_unestimable else [line]
 
 
 def _unestimable(score: Score) -> str:
     return (
         f"not scored: {count(score.n_unestimable)} held-out rows off the linear relations below, which the "
-        "fit cannot\npredict"
+        "fit cannot predict"
     )
 
 
@@ -142,16 +153,21 @@ def _rows(tally: Tally, rows: str) -> str:
 
 
 def _two_answers(fit: Fit) -> list[Column]:
+    descent, exact, apart = _answers(fit)
+    return [descent, exact, *_significance(fit), apart]
+
+
+def _answers(fit: Fit) -> tuple[Column, Column, Column]:
+    """The coefficients by the descent and of the exact solution, and their difference."""
     exact, descent = fit.exact.values(), (fit.descent or {}).values()
-    return [
+    return (
         ("descent", list(map(estimate, descent, fit.std_errors.values()))),
         ("exact", list(map(estimate, exact, fit.std_errors.values()))),
-        *_significance(fit),
         (
             f"diff. ({UNITS[fit.certificate.unit]})",
             [difference(value) for value in fit.difference.values()],
         ),
-    ]
+    )
 
 
 def _one_answer(fit: Fit, level: float) -> list[Column]:
@@ -185,33 +201,40 @@ def _interval(fit: Fit, level: float) -> list[Column]:
 
 def _table(names: Sequence[str], numbers: Sequence[Column]) -> list[Text]:
     head, *lines = columns(names, numbers)
-    return [Text(head, style="bold"), *map(Text, lines)]
+    return [_line(head, style="bold", whole=True), *(_line(line, whole=True) for line in lines)]
+
+
+def _line(text: str = "", style: str = "", *, whole: bool = False) -> Text:
+    """A line of output, which all names and values pass through; `whole` ones are never broken."""
+    overflow: OverflowMethod = "ignore" if whole else "fold"
+    return Text(printable(text), style, no_wrap=whole, overflow=overflow)
 
 
 def _foot(fit: Fit) -> list[Text]:
     lines = _left_out(fit)
     if fit.placing.mix is not None:
         for name, made_of in fit.dependent.items():
-            lines.append(Text(f"{name} is {made_of}: these are the shortest of many coefficients"))
+            lines.append(_line(f"{name} is {made_of}: these are the shortest of many coefficients"))
     if fit.inference_note and not fit.l2:
-        lines.append(Text(fit.inference_note))
+        lines.append(_line(fit.inference_note))
     if fit.sandwich.clipped:
-        lines.append(Text("a negative eigenvalue of this covariance was set to zero"))
+        lines.append(_line("a negative eigenvalue of this covariance was set to zero"))
     if fit.choices.digits is not None and fit.certificate.digits < fit.choices.digits:
         lines.append(
-            Text(
+            _line(
                 f"{fit.choices.digits:g} digits were asked for, and "
                 f"{fit.certificate.digits:.1f} are certified"
             )
         )
     if fit.l2:
-        lines.append(Text(f"minimises {fit.objective}; a ridge has no classical standard errors"))
+        lines.append(_line(f"minimises {fit.objective}; a ridge has no classical standard errors"))
     if fit.way is not None and fit.trace:
         beside = f"; the exact answer took {_seconds(fit.way.exact_seconds)}"
-        lines.append(Text(_way(fit.trace) + beside))
-        if fit.errors != "classical" and fit.certificate.unit == "standard errors":
-            lines.append(Text("differences are in classical standard errors"))
-    lines.append(Text(str(fit.verdict), style="bold"))
+        lines.append(_line(_way(fit.trace) + beside))
+        robust = fit.errors != "classical" and fit.certificate.unit == "standard errors"
+        if robust and _differ_visibly(fit):
+            lines.append(_line("differences are in classical standard errors"))
+    lines.append(_line(str(fit.verdict), style="bold"))
     return lines
 
 
@@ -231,7 +254,7 @@ def _seconds(seconds: float) -> str:
 def _left_out(fit: Fit) -> list[Text]:
     """The columns that the rank rule left out."""
     return [
-        Text(f"left out: {name}, which is {made_of} (its coefficient counts as 0)")
+        _line(f"left out: {name}, which is {made_of} (its coefficient counts as 0)")
         for name, made_of in fit.dropped.items()
     ]
 
@@ -329,11 +352,13 @@ def _whole(value: float) -> float | int:
 
 
 def to_markdown(fit: Fit, level: float = 0.95) -> str:
-    """The coefficients as a table of Markdown, with the verdict below it."""
+    """The coefficients as a table of Markdown, with the verdict below it; names are plain text in it."""
     head, rows = _cells(fit, level)
-    lines = [_row(head), "| --- |" + " ---: |" * (len(head) - 1), *map(_row, rows)]
+    target, *heads = head
+    lines = [_row(_inert(target), heads), "| --- |" + " ---: |" * len(heads)]
+    lines += [_row(_inert(name), numbers) for name, *numbers in rows]
     notes = " ".join(_notes(fit)) if not fit.converged else f"{fit.inference_note} {fit.verdict}"
-    return "\n".join([*lines, "", f"{_measures(fit)} {notes.strip()}"])
+    return "\n".join([*lines, "", f"{_inert(_measures(fit))} {_inert(notes.strip())}"])
 
 
 def _notes(fit: Fit) -> list[str]:
@@ -342,9 +367,16 @@ def _notes(fit: Fit) -> list[str]:
     return notes if fit.converged else [*notes, " ".join(_whose(fit)), str(fit.verdict)]
 
 
-def _row(cells: list[str]) -> str:
-    """A row of a table in Markdown, in which a bar ends a cell."""
-    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"
+def _row(name: str, numbers: Sequence[str]) -> str:
+    return f"| {' | '.join([name, *numbers])} |"
+
+
+def _inert(text: str) -> str:
+    """Text that Markdown shows as it is: no markup, HTML, mathematics or link begins in it."""
+    return MARKDOWN.sub(r"\\\g<0>", printable(text))
+
+
+MARKDOWN = re.compile(r"[\\`*_\[\]<>|~&$@]|(?<=:)/|(?<=[Ww])\.")
 
 
 def to_latex(fit: Fit, level: float = 0.95) -> str:
@@ -394,11 +426,14 @@ def _measures(fit: Fit) -> str:
 
 def _escaped(text: str) -> str:
     """Text as LaTeX prints it."""
-    escaped = "".join(LATEX.get(sign, sign) for sign in " ".join(text.split()))
+    escaped = "".join(LATEX.get(sign, sign) for sign in printable(text))
     return f"{{}}{escaped}" if escaped[:1] in ("[", "*") else escaped  # options of the line before
 
 
 LATEX = {sign: f"\\{sign}" for sign in "&%$#_{}"} | {
+    "<": "\\textless{}",
+    ">": "\\textgreater{}",
+    "|": "\\textbar{}",
     "\\": "\\textbackslash{}",
     "~": "\\textasciitilde{}",
     "^": "\\textasciicircum{}",
@@ -427,7 +462,7 @@ def one_pass_summary(one: OnePass, level: float = 0.95) -> RenderableType:
         if one.trustworthy
         else [f"fewer than {one.least_steps:,} steps: these intervals may be too narrow"]
     )
-    return Group(*map(Text, head), Text(), *_table(one.names, numbers), *map(Text, foot))
+    return Group(*map(_line, head), _line(), *_table(one.names, numbers), *map(_line, foot))
 
 
 def one_pass_to_polars(one: OnePass, level: float = 0.95) -> pl.DataFrame:
@@ -458,12 +493,12 @@ def descended_summary(one: Descended) -> RenderableType:
         f"R2 = {fixed(one.r2, 6)}   {len(one.names):,} coefficients, without standard errors",
     ]
     if one.held_out is not None:
-        head.append(_score(one.held_out))
+        head += _score(one.held_out)
     more = f"and {left:,} whose columns move it less: to_polars() has all of them"
     foot = [*([more] if left else []), "", str(one.verdict), _way(one.trace)]
     if not one.choices.l2:
         foot.append(_of_many(one))
-    return Group(*map(Text, head), Text(), *_table(names, numbers), *map(Text, foot))
+    return Group(*map(_line, head), _line(), *_table(names, numbers), *map(_line, foot))
 
 
 def _of_many(one: Descended) -> str:
@@ -484,10 +519,34 @@ def descended_to_polars(one: Descended) -> pl.DataFrame:
     return pl.DataFrame({"name": list(one.names), "coefficient": one.values})
 
 
+def descended_to_dict(one: Descended) -> dict[str, Any]:
+    """The coefficients of a descent alone and how it ended, as plain Python."""
+    plain: dict[str, Any] = _plain(
+        {
+            "target": one.target,
+            "solver": one.choices.solver,
+            "coefficients": {
+                name: {"coefficient": float(value)}
+                for name, value in zip(one.names, one.values, strict=True)
+            },
+            "n_rows": _whole(float(one.n_rows)),
+            "r2": one.r2,
+            "rows_read": one.tally.n_read,
+            "rows_used": one.tally.n_used,
+            "cause": one.verdict.cause,
+            "verdict": str(one.verdict),
+        }
+    )
+    return plain
+
+
 def predictions(first: pl.DataFrame, written: Written) -> RenderableType:
     """The first rows of predictions, as many columns as there is room for, and how many rows there are."""
     rows = [f"{row:,}" for row in range(1, first.height + 1)]
-    cells: list[Column] = [(_cut(column.name), list(map(_cell, column))) for column in first]
+    heads = shortened(list(map(printable, first.columns)), MOST_CELLS)
+    cells: list[Column] = [
+        (head, list(map(_cell, column))) for head, column in zip(heads, first, strict=True)
+    ]
     room = WIDTH - max(map(len, rows), default=0)
     widths = [2 + max(map(cell_len, (head, *texts))) for head, texts in cells]
     shown: list[Column] = []
@@ -502,7 +561,7 @@ def predictions(first: pl.DataFrame, written: Written) -> RenderableType:
     if left := len(cells) - len(shown):
         more.append(f"{left} more column{'s' * (left > 1)} to the left")
     foot = [f"{', '.join(more)}; -o FILE writes all of them"] if more else []
-    return Group(*_table(rows, shown), Text(), *map(Text, [*foot, f"{written}."]))
+    return Group(*_table(rows, shown), _line(), *map(_line, [*foot, f"{written}."]))
 
 
 def _cell(value: Any) -> str:
@@ -514,7 +573,7 @@ def _cell(value: Any) -> str:
 
 def _cut(text: str) -> str:
     """A text on one line, of a width that leaves room for others."""
-    line = " ".join(text.split())
+    line = printable(text)
     return line if cell_len(line) <= MOST_CELLS else set_cell_size(line, MOST_CELLS - 1) + "…"
 
 
@@ -529,8 +588,8 @@ def check_summary(check: Check) -> RenderableType:
         ("std. error", list(map(spread, errors))),
         ("apart (SE)", [_at_most(value) for value in distances]),
     ]
-    verdict = Text(str(check.verdict), style="bold")
-    return Group(*_head(fit), Text(), *_table(fit.names, numbers), Text(), verdict)
+    verdict = _line(str(check.verdict), style="bold")
+    return Group(*_head(fit), _line(), *_table(fit.names, numbers), _line(), verdict)
 
 
 def _at_most(distance: float) -> str:
@@ -558,22 +617,23 @@ def contest_summary(contest: Contest) -> RenderableType:
         _rows(fit.tally, "rows"),
         f"{len(fit.names)} coefficients   condition = {number(fit.condition, 3)}",
     ]
-    refused = [Text(f"{it.name}: {it.why}") for it in each if it.cause == REFUSED]
+    refused = [_line(f"{it.name}: {it.why}") for it in each if it.cause == REFUSED]
     table = [
-        Text(line.plain.rstrip(), line.style) for line in _table([it.name for it in each], numbers)
+        _line(line.plain.rstrip(), str(line.style), whole=True)
+        for line in _table([it.name for it in each], numbers)
     ]
     return Group(
-        *map(Text, head),
-        Text(),
+        *map(_line, head),
+        _line(),
         *table,
-        Text(),
+        _line(),
         *_left_out(fit),
         *refused,
-        Text(
+        _line(
             "The gap is F(b) - F(b*). sgd works from a sample, whose reading it counts; all others are "
             "given the columns' scales, and all but cg and lbfgs the curvature, by the exact answer."
         ),
-        Text(_winners(contest), style="bold"),
+        _line(_winners(contest), style="bold"),
     )
 
 

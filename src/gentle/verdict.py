@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from gentle.certificate import Certificate, Unit
+from gentle.certificate import Certificate, Estimate, Unit
 from gentle.driver import Progress, Stop
+from gentle.errors import printable
 from gentle.layout import times
 
 Cause = Literal[
     "agree",
     "exact only",
     "not converged",
+    "not certified",
     "interrupted",
     "precision",
     "flat",
@@ -75,7 +77,7 @@ class Verdict:
         return self.cause in ("agree", "exact only")
 
     def __str__(self) -> str:
-        return self.sentence
+        return printable(self.sentence)
 
 
 def verdict(
@@ -128,14 +130,20 @@ def _why(stop: Stop, last: Sequence[Progress]) -> str:
     return f"the descent was stopped by {CUT_SHORT[stop]} {spent}, and more may bring it nearer"
 
 
-def alone_verdict(
-    within: float, unit: Unit, tol: float, stop: Stop, last: Sequence[Progress]
-) -> Verdict:
+def alone_verdict(estimate: Estimate, tol: float, stop: Stop, last: Sequence[Progress]) -> Verdict:
     """The verdict on a descent without an exact answer, from the estimate it was stopped on."""
-    distance = f"The descent is about {_size(within)} {UNITS[unit]} from the minimiser"
+    if not estimate.certified:
+        ended = f"; {_why(stop, last)}" if stop in CUT_SHORT else ""
+        return Verdict(
+            "not certified",
+            f"How far the descent is from the minimiser is not certified: {estimate.reason}{ended}.",
+        )
+    distance = (
+        f"The descent is about {_size(estimate.within)} {UNITS[estimate.unit]} from the minimiser"
+    )
     how = "as the gradient there and the curvature of a sample say"
     cause = STOPS[stop]
-    if within <= tol:
+    if estimate.within <= tol:
         return Verdict("agree", f"{distance}, {how}.")
     return Verdict(cause, f"{distance}, {how}; {_why(stop, last)}.")
 

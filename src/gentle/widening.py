@@ -70,8 +70,7 @@ def _with_levels(design: Design, texts: dict[str, Texts]) -> Design:
     levels = {}
     for name, seen in texts.items():
         before = design.levels[name]
-        new = seen.seen.filter(~seen.seen.is_in(before)) if before else seen.seen
-        levels[name] = (*before, *new.sort().to_list())
+        levels[name] = (*before, *sorted({*seen.seen["text"]}.difference(before)))
     if _plain(design).full and levels == design.levels:
         return design
     return replace(design, levels=levels, encoder=replace(_plain(design), levels=levels, full=True))

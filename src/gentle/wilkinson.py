@@ -2,43 +2,53 @@
 
 from __future__ import annotations
 
-import ast
 import json
-import warnings
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
-from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import polars as pl
-from formulaic import ModelSpec, SimpleFormula
-from formulaic.errors import DataMismatchWarning, FormulaicError
-from formulaic.parser.types import Factor
-from formulaic.transforms import TRANSFORMS
-from formulaic.transforms.contrasts import TreatmentContrasts
-from formulaic.utils.layered_mapping import LayeredMapping
-from formulaic.utils.stateful_transforms import stateful_eval
 from scipy.sparse import csr_array
 
 from gentle.batch import EXACT_COLUMNS, INTERCEPT, Floats
+from gentle.calls import SCALES, TRANSFORMS, basis_fields, bind
+from gentle.coding import Block, Factor, Layout, category, label_of, lay_out
 from gentle.doubled import power
-from gentle.errors import GentleError, first_line
-from gentle.formula import Parsed, parse, unquoted
-from gentle.learning import State, Unlearned, functions, learn_states
+from gentle.errors import GentleError, first_line, listed
+from gentle.evaluation import MAX_EXACT, Evaluator, State
+from gentle.expressions import Binary, Call, Name, Node, Number, is_condition, show
+from gentle.formula import Parsed, kind_of_type, parse
+from gentle.learning import check_state, learn_states, learns, walk_all
 from gentle.levels import Levels
 from gentle.sieve import Mask, Sight
 from gentle.sources import Schema
 from gentle.sparse import gathered
 
-KINDS = {"number": pl.Float64(), "truth": pl.Boolean(), "text": pl.String()}
+KINDS = {
+    "number": pl.Float64(),
+    "truth": pl.Boolean(),
+    "text": pl.String(),
+    "date": pl.Datetime("us"),
+    "duration": pl.Duration("us"),
+}
 FAILURES = (
-    *(FormulaicError, ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError),
-    *(ValueError, Unlearned),
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    pl.exceptions.PolarsError,
 )
+
+
+V = TypeVar("V")
 
 
 class Power(NamedTuple):
@@ -49,27 +59,19 @@ class Power(NamedTuple):
     exponent: int
 
 
-class Wide(NamedTuple):
-    """A term of one category of many levels."""
-
-    row: int  # among the terms
-    factor: Factor
-    first: int  # of its columns in x
-    size: int  # how many they are
-    levels: Sequence[Any]
-    places: npt.NDArray[np.int64]  # in x, of each level; -1 for the one that has none
-
-
 @dataclass(frozen=True)
 class Wilkinson:
     """A formula with the state it learned, such as knots and means: frames to numbers."""
 
     parsed: Parsed
-    kinds: Mapping[str, str]  # column that the formula names -> number, truth or text
+    kinds: Mapping[
+        str, str
+    ]  # column that the formula names -> number, truth, text, date or duration
     levels: Levels  # of the texts among them
-    transforms: State  # expression -> what its function learned
-    categories: State  # C() of numbers -> its levels
-    spec: Any  # formulaic's ModelSpecs
+    transforms: Mapping[str, State]  # expression -> what its function learned
+    categories: Mapping[str, State]  # C() of numbers -> its levels
+    factors: Mapping[Node, Factor]  # of the terms
+    layout: Layout
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -88,21 +90,28 @@ class Wilkinson:
     @cached_property
     def targets(self) -> tuple[str, ...]:
         """Columns of y, (k,)."""
-        return tuple(map(str, self.spec.lhs.column_names))
+        return tuple(label_of(node, {}) for node in self.parsed.targets)
 
-    @cached_property
+    @property
     def intercept(self) -> bool:
-        return tuple(self.spec.rhs.column_names[:1]) == (INTERCEPT,)
+        return self.layout.intercept
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """Columns of x, the constant not among them."""
-        return tuple(map(str, self.spec.rhs.column_names))[int(self.intercept) :]
+        """Columns of x, the intercept not among them."""
+        return self.layout.names()
 
     @cached_property
     def powers(self) -> tuple[Power, ...]:
         """The columns of x that are whole powers of a column."""
-        return _powers(self.spec.rhs, self.kinds, first=int(self.intercept))
+        found = []
+        for block in self.layout.blocks:
+            column, exponents = _power_of(block)
+            if self.kinds.get(column) == "number" and len(exponents) == block.size:
+                found += [
+                    Power(block.first + at, column, k) for at, k in enumerate(exponents) if k > 1
+                ]
+        return tuple(found)
 
     @property
     def offset(self) -> str:
@@ -112,69 +121,27 @@ class Wilkinson:
     @property
     def sparse(self) -> bool:
         """Whether x is sparse: levels make many columns, of which few are not zero in a row."""
-        return bool(self._wide)
+        return self.layout.size > EXACT_COLUMNS
 
     @cached_property
     def filled(self) -> int:
         """How many numbers of a row of x may be other than zero."""
-        return len(self.names) - sum(wide.size - 1 for wide in self._wide)
-
-    @cached_property
-    def _wide(self) -> tuple[Wide, ...]:
-        """The terms of one category, where there are too many columns for x to be dense."""
-        if len(self.names) <= EXACT_COLUMNS:
-            return ()
-        first, found = -int(self.intercept), []
-        for row, (term, _, columns) in enumerate(self.spec.rhs.structure):
-            (factor, *more) = term.factors
-            levels = () if more else self._levels(factor)
-            places = _places(factor.expr, levels, columns, first)
-            if places is not None:
-                found.append(Wide(row, factor, first, len(columns), levels, places))
-            first += len(columns)
-        if len(self.names) - sum(wide.size for wide in found) > EXACT_COLUMNS:
-            raise GentleError(
-                f"'{self.text}' makes {len(self.names):,} columns: more than {EXACT_COLUMNS:,} can only be "
-                "those of terms that are one category each, without products or other contrasts"
-            )
-        return tuple(found)
-
-    @cached_property
-    def _rest(self) -> tuple[ModelSpec, npt.NDArray[np.int64]]:
-        """The other terms for formulaic, and the places (r,) of their columns in x."""
-        wide = {wide.row for wide in self._wide}
-        places: list[int] = []
-        rows, first = [], -int(self.intercept)
-        for at, row in enumerate(self.spec.rhs.structure):
-            if at not in wide:
-                rows.append(row)
-                places += range(first, first + len(row.columns))
-            first += len(row.columns)
-        terms = SimpleFormula([row.term for row in rows], _ordering="none")
-        return self.spec.rhs.update(formula=terms, structure=rows), np.array(places, dtype=np.int64)
-
-    def _levels(self, factor: Factor) -> Sequence[Any]:
-        """The levels that a factor has, where it is a category."""
-        _, state = self.spec.rhs.encoder_state.get(factor.expr, (None, {}))
-        return tuple(state.get("categories", ()))
+        if not self.sparse:
+            return self.layout.size
+        wide = sum(block.category is not None for block in self.layout.blocks)
+        return self.layout.dense_size + wide
 
     @cached_property
     def unreferenced(self) -> tuple[str, ...]:
         """Categories of which zeros are no level: each level has a column, or the contrasts are others."""
-        factors = [
-            scoped
-            for row in self.spec.rhs.structure
-            for term in row.scoped_terms
-            for scoped in term.factors
-        ]
-        found: dict[str, None] = {}
-        for scoped in factors:
-            kind, state = self.spec.rhs.encoder_state.get(scoped.factor.expr, (None, {}))
-            if kind is Factor.Kind.CATEGORICAL and not (
-                scoped.reduced and isinstance(state["contrasts"].contrasts, TreatmentContrasts)
-            ):
-                found[scoped.factor.expr] = None
-        return tuple(found)
+        parts = [part for block in self.layout.blocks for part in block.parts]
+        return tuple(
+            dict.fromkeys(
+                factor.label
+                for factor, reduced in parts
+                if factor.is_category and not (reduced and factor.is_treatment)
+            )
+        )
 
     @property
     def computes(self) -> bool:
@@ -204,61 +171,93 @@ class Wilkinson:
         }
 
     def foreign(self, frame: pl.DataFrame) -> Iterator[tuple[str, Any, Mask, Any]]:
-        """(expression, values, which are no level, levels) of each C() of numbers."""
-        if not self.categories:
-            return
-        table = _pandas(frame.select(self.columns), self.parsed.coded)
-        right = {factor.expr for term in self.parsed.formula.rhs for factor in term.factors}
-        for factor in self.parsed.factors:
-            if factor.expr in self.categories.keys() & right:
-                levels = self.categories[factor.expr]["categories"]
-                values = pd.Series(np.asarray(self._values(factor, table)))
-                yield (
-                    factor.expr,
-                    values,
-                    (~values.isin(levels) & values.notna()).to_numpy(),
-                    levels,
-                )
+        """(expression, values, which are no level, levels) of each C() of numbers or dates."""
+        learned = [it for it in self.factors.values() if str(it.node) in self.categories]
+        values = Evaluator(frame, self.transforms)
+        for factor in learned:
+            assert isinstance(factor.node, Call)
+            assert factor.lookup is not None
+            labels = self._evaluated(values.labels, factor.node.arguments[0])
+            other = (factor.lookup.codes(labels) < 0) & ~_missing(labels)
+            yield factor.label, labels, other, factor.levels
 
     def encode_x(self, frame: pl.DataFrame) -> Sight:
         """x of complete rows (n, p), sparse where levels make it wide; a text that is null has zeros."""
+        values = Evaluator(frame, self.transforms)
         if self.sparse:
-            return self._gathered(frame)
-        x = self._side(self.spec.rhs, frame)
-        return x[:, 1:] if self.intercept else x
+            return self._gathered(values, frame.height)
+        x = np.zeros((self.layout.size, frame.height)).T
+        for block in self.layout.blocks:
+            columns = x[:, block.first : block.first + block.size]
+            if (one := block.category) is not None:
+                places = one.places(reduced=block.parts[0][1])[self._codes(values, one)]
+                rows = np.flatnonzero(places >= 0)
+                columns[rows, places[rows]] = 1
+            else:
+                columns[:] = self._block(values, block, frame.height)
+        return x
 
-    def _gathered(self, frame: pl.DataFrame) -> csr_array:
-        """x with an entry for each wide term and for each column of the others."""
-        spec, at = self._rest
-        numbers = self._side(spec, frame)[:, at >= 0]
-        at = at[at >= 0]
-        table = _pandas(frame, self.parsed.coded)
-        parts = [
-            (int(place), numbers[:, k], np.full(len(table), place)) for k, place in enumerate(at)
-        ]
-        for wide in self._wide:
-            codes = _codes(self._values(wide.factor, table), wide.levels)
-            parts.append((wide.first, np.ones(len(table)), np.append(wide.places, -1)[codes]))
-        _, values, places = zip(*sorted(parts, key=itemgetter(0)), strict=True)
-        there = np.stack(places, axis=1)
-        return gathered(np.stack(values, axis=1), there, there >= 0, len(self.names))
+    def _gathered(self, values: Evaluator, height: int) -> csr_array:
+        """x with an entry for each category in treatment coding and for each column of the others."""
+        numbers, places = [], []
+        for block in self.layout.blocks:
+            if (one := block.category) is not None:
+                at = one.places(reduced=block.parts[0][1])[self._codes(values, one)]
+                places.append(np.where(at >= 0, block.first + at, -1)[:, None])
+                numbers.append(np.ones((height, 1)))
+            else:
+                own = np.arange(block.first, block.first + block.size)
+                places.append(np.broadcast_to(own, (height, block.size)))
+                numbers.append(self._block(values, block, height))
+        there = np.concatenate(places, axis=1)
+        return gathered(np.concatenate(numbers, axis=1), there, there >= 0, self.layout.size)
 
-    def _values(self, factor: Factor, table: pd.DataFrame) -> Any:
-        """What a factor is in each row, before it is coded."""
-        if factor.eval_method.value == "lookup":
-            return table[factor.expr]
-        layers = LayeredMapping(table, functions(), TRANSFORMS)
-        states = self.spec.rhs.transform_state
-        with np.errstate(all="ignore"):
-            return stateful_eval(factor.expr, layers, None, states, None).__wrapped__
+    def _block(self, values: Evaluator, block: Block, height: int) -> Floats:
+        """The columns of a product of factors, (n, size), those of the first going by first."""
+        first, *others = (
+            self._columns(values, factor, reduced=reduced) for factor, reduced in block.parts
+        )
+        for own in others:
+            size = first.shape[1] * own.shape[1]
+            first = (own[:, :, None] * first[:, None, :]).reshape(height, size)
+        return first
+
+    def _columns(self, values: Evaluator, factor: Factor, *, reduced: bool) -> Floats:
+        """The columns of a factor, (n, k)."""
+        if factor.is_category:
+            return factor.coding(reduced=reduced)[self._codes(values, factor)]
+        if factor.fields:
+            return self._evaluated(values.basis, factor.node).values[:, int(reduced) :]
+        return self._evaluated(values.numbers, factor.node)[:, None]
+
+    def _codes(self, values: Evaluator, factor: Factor) -> npt.NDArray[np.int64]:
+        """Which level each row has, -1 for none, (n,)."""
+        assert factor.lookup is not None
+        node = factor.node
+        inner = node.arguments[0] if isinstance(node, Call) else node
+        return factor.lookup.codes(self._evaluated(values.labels, inner))
+
+    def _stacked(self, values: Evaluator, nodes: Sequence[Node]) -> Floats:
+        """Nodes of one column each, (n, k)."""
+        return np.stack([self._evaluated(values.numbers, node) for node in nodes], axis=1)
+
+    def _evaluated(self, function: Callable[[Node], V], node: Node) -> V:
+        try:
+            return function(node)
+        except FAILURES as error:
+            raise _refusal(self.text, error) from None
 
     def encode_y(self, frame: pl.DataFrame) -> Floats:
         """y of complete rows, (n, k)."""
-        return self._side(self.spec.lhs, frame)
+        values = Evaluator(frame, self.transforms)
+        return self._stacked(values, self.parsed.targets)
 
     def encode_offset(self, frame: pl.DataFrame) -> Floats | None:
         """The part of the target that the formula says is known, (n,); None without one."""
-        return self._side(self.spec.offset, frame).sum(axis=1) if self.offset else None
+        if not self.offset:
+            return None
+        values = Evaluator(frame, self.transforms)
+        return np.asarray(self._stacked(values, self.parsed.offsets).sum(axis=1))
 
     def encode_low(self, frame: pl.DataFrame, x: Sight) -> Floats | None:
         """What the powers among the columns of x lack of the exact ones, (n, p); None without powers."""
@@ -269,18 +268,17 @@ class Wilkinson:
             for of in self.powers:
                 base = frame[of.column].cast(pl.Float64).to_numpy()
                 exact = power(base, of.exponent)
-                low[:, of.place] = (exact.high - x[:, of.place]) + exact.low
+                lacks = (exact.high - x[:, of.place]) + exact.low
+                low[:, of.place] = (
+                    np.where(np.abs(base) <= MAX_EXACT, lacks, 0)
+                    if _is_whole(frame[of.column])
+                    else lacks
+                )
         return np.nan_to_num(low, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
 
-    def _side(self, spec: ModelSpec, frame: pl.DataFrame) -> Floats:
-        table = _pandas(frame, self.parsed.coded)
-        try:
-            matrix = _evaluated(spec, table)
-        except FAILURES as error:
-            raise _refusal(self.text, error) from None
-        # A formula of the constant alone has no column that would tell formulaic the height.
-        numbers = np.asarray(matrix, dtype=np.float64)
-        return numbers if len(numbers) == len(table) else np.ones((len(table), 1))
+
+def _is_whole(column: pl.Series) -> bool:
+    return column.dtype.is_integer()
 
 
 def learn(
@@ -298,26 +296,22 @@ def learn(
         frames: the rows in batches, texts as `pl.Enum` of the levels; asked for only where the formula
             has functions that learn, once for each pass they need, with the expressions that do.
     """
-    nothing = _no_rows(parsed, schema, levels)
-
-    def tables(learning: Sequence[str]) -> Iterator[pd.DataFrame]:
-        for frame in frames(learning):
-            yield _pandas(frame, parsed.coded)
-
+    kinds = {name: kind_of_type(dtype) for name, dtype in schema.items() if name in parsed.columns}
+    _laid_out(parsed, kinds, levels, None)  # counts columns before rows are read
     try:
-        with np.errstate(all="ignore"):
-            transforms, categories = learn_states(parsed.factors, nothing, tables)
-        return _assembled(parsed, _kinds(parsed, schema), levels, transforms, categories, nothing)
+        transforms, categories = learn_states(parsed, _kind_in(kinds), lambda at: iter(frames(at)))
     except GentleError:
         raise
     except FAILURES as error:
         raise _refusal(parsed.text, error) from None
+    return _assembled(parsed, kinds, levels, transforms, categories)
 
 
 def from_state(state: Mapping[str, Any]) -> Wilkinson:
     """The encoder whose `state` this is: the same numbers, bit for bit, without a row to learn from.
 
-    Raises GentleError for what is no such state; nothing of it runs but what `parse` lets through.
+    Raises GentleError for what is no such state. The formula in it goes the way of any other, through
+    `parse`; what functions learned is numbers, whose shapes are held to what the functions need.
     """
     try:
         kinds = {str(name): kind for name, kind in state["columns"].items()}
@@ -330,82 +324,148 @@ def from_state(state: Mapping[str, Any]) -> Wilkinson:
             raise ValueError("its columns are not those of its formula")
         if any(len(set(of)) < len(of) for of in levels.values()):
             raise ValueError("a level is named twice")
-        nothing = _no_rows(parsed, schema, levels)
         transforms, categories = _read(state["transforms"]), _read(state["categories"])
-        found = _assembled(parsed, kinds, levels, transforms, categories, nothing)
+        _check_states(parsed, kinds, transforms, categories)
+        found = _assembled(parsed, kinds, levels, transforms, categories)
         if list(found.names) != state["names"]:
             raise ValueError("its names are not those of its formula")
     except GentleError:
         raise
     except FAILURES as error:
-        raise GentleError(f"this is not the state of a formula: {_reason(error)}") from None
+        raise GentleError(f"this is not the state of a formula: {first_line(error)}") from None
     return found
+
+
+def _check_states(
+    parsed: Parsed, kinds: Mapping[str, str], transforms: Any, categories: Any
+) -> None:
+    """Raises ValueError where states are not those that the functions of a formula learn."""
+    learning = {
+        str(node): node
+        for node in walk_all(parsed.factors)
+        if isinstance(node, Call) and learns(node, _kind_in(kinds))
+    }
+    wanted = {label for label, node in learning.items() if node.function == "C"}
+    if not (isinstance(transforms, dict) and isinstance(categories, dict)):
+        raise ValueError("what its functions learned is damaged")
+    if categories.keys() != wanted or transforms.keys() != learning.keys() - wanted:
+        raise ValueError("what was learned is not of the functions of its formula")
+    for label, state in transforms.items():
+        inner = _fields(learning[label].arguments[0])
+        check_state(learning[label], state, len(inner) or None)
+    for state in categories.values():
+        levels = state["categories"] if state.keys() == {"categories"} else None
+        if not isinstance(levels, list) or any(level is None for level in levels):
+            raise ValueError("the levels of a category are damaged")
+        if len(set(levels)) < len(levels):
+            raise ValueError("a level is named twice")
+
+
+def _kind_in(kinds: Mapping[str, str]) -> Callable[[Node], str]:
+    """What a node inside C() is, as far as that says how it learns: text, truth or number."""
+
+    def kind(node: Node) -> str:
+        inner = _bare(node)
+        if isinstance(inner, Name):
+            return kinds[inner.name]
+        return "truth" if is_condition(inner) else "number"
+
+    return kind
+
+
+def _bare(node: Node) -> Node:
+    """What stands inside I() and C()."""
+    while isinstance(node, Call) and node.function in ("C", "I"):
+        node = node.arguments[0]
+    return node
 
 
 def _assembled(
     parsed: Parsed,
     kinds: Mapping[str, str],
     levels: Levels,
-    transforms: State,
-    categories: State,
-    nothing: pd.DataFrame,
+    transforms: Mapping[str, State],
+    categories: Mapping[str, State],
 ) -> Wilkinson:
-    """The encoder of a formula whose functions have learned: formulaic reads its columns off no rows."""
-    encoders = {
-        expression: (Factor.Kind.CATEGORICAL, dict(state))
-        for expression, state in categories.items()
+    """The encoder of a formula whose functions have learned."""
+    factors, layout = _laid_out(parsed, kinds, levels, categories)
+    return Wilkinson(parsed, kinds, levels, transforms, categories, factors, layout)
+
+
+def _laid_out(
+    parsed: Parsed,
+    kinds: Mapping[str, str],
+    levels: Levels,
+    categories: Mapping[str, State] | None,
+) -> tuple[dict[Node, Factor], Layout]:
+    """The factors of the terms and their columns, counted; without categories C() has one at least."""
+    nodes = list(dict.fromkeys(node for term in parsed.terms for node in term))
+    taken = Counter([INTERCEPT, *(it.name if isinstance(it, Name) else str(it) for it in nodes)])
+    factors = {
+        node: _factor(node, label_of(node, taken), kinds, levels, categories) for node in nodes
     }
-    spec = ModelSpec.from_spec(
-        parsed.formula, na_action="ignore", transform_state=dict(transforms), encoder_state=encoders
-    )
-    with np.errstate(all="ignore"):
-        matrices = _evaluated(spec, nothing)
-        for side in matrices:
-            np.asarray(side, dtype=np.float64)
-    spec = matrices.model_spec
-    if not {factor.expr for factor in parsed.factors} >= set(categories):
-        raise ValueError("it has levels of terms that are not in the formula")
-    for side, found in (("a target", spec.lhs), ("an offset", getattr(spec, "offset", None))):
-        if found is not None and len(found.column_names) != len(list(found.formula)):
-            raise GentleError(f"{side} of '{parsed.text}' must be one column of numbers")
-    return Wilkinson(parsed, kinds, levels, transforms, categories, spec)
+    layout = lay_out(parsed.terms, factors)
+    if layout.size > EXACT_COLUMNS and layout.dense_size > EXACT_COLUMNS:
+        raise GentleError(
+            f"'{show(parsed.text)}' makes {layout.size:,} columns: more than {EXACT_COLUMNS:,} can only be "
+            "those of terms that are one category each, without products or other contrasts"
+        )
+    return factors, layout
 
 
-def _evaluated(spec: Any, table: pd.DataFrame) -> Any:
-    with np.errstate(all="ignore"), warnings.catch_warnings():
-        # log(-1) is a missing value, and a text that is missing has zeros
-        warnings.simplefilter("ignore", DataMismatchWarning)
-        return spec.get_model_matrix(table, context=functions())
+def _factor(
+    node: Node,
+    label: str,
+    kinds: Mapping[str, str],
+    levels: Levels,
+    categories: Mapping[str, State] | None,
+) -> Factor:
+    """How a factor becomes columns."""
+    is_category = isinstance(node, Call) and node.function == "C"
+    inner = _bare(node)
+    text = inner.name if isinstance(inner, Name) and kinds[inner.name] == "text" else None
+    if not is_category and text is None:
+        spans = isinstance(node, Call) and node.function == "bs" and bind(node)["include_intercept"]
+        return Factor(node, label, _fields(node), bool(spans))
+    if text is None and categories is None:
+        return Factor(node, label)
+    options = bind(node) if isinstance(node, Call) and is_category else {}
+    known = levels[text] if text is not None else (categories or {})[str(node)]["categories"]
+    return category(node, label, _chosen(known, options.get("levels"), label), options)
+
+
+def _fields(node: Node) -> tuple[Any, ...]:
+    """What the columns of a node are called, where it has several."""
+    node = _bare(node)
+    if not isinstance(node, Call) or node.function not in TRANSFORMS:
+        return ()
+    inner = _fields(node.arguments[0]) if node.function in SCALES else None
+    return basis_fields(node.function, bind(node), inner)
+
+
+def _chosen(known: Sequence[Any], given: Sequence[Any] | None, label: str) -> Sequence[Any]:
+    """The levels in the order of levels=, those without a row left out."""
+    if given is None:
+        return known
+    if lacking := [level for level in known if level not in given]:
+        raise GentleError(
+            f"{label} has rows with {listed(lacking)}, which levels= lacks: name all levels, or leave "
+            "these rows out before"
+        )
+    return [known[known.index(level)] for level in given if level in known]
+
+
+def _missing(labels: Any) -> Mask:
+    """Where a category has no value, (n,)."""
+    if isinstance(labels, pl.Series):
+        return labels.is_null().to_numpy()
+    if labels.dtype.kind == "f":
+        return np.asarray(np.isnan(labels))
+    return np.zeros(len(labels), dtype=bool)
 
 
 def _refusal(text: str, error: Exception) -> GentleError:
-    return GentleError(f"'{text}' cannot be evaluated on these data: {_reason(error)}")
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, Unlearned):
-        return f"{error} has not learned from rows"
-    return first_line(error)
-
-
-def _kinds(parsed: Parsed, schema: Schema) -> dict[str, str]:
-    """The kind of each column that a formula names, in the order of the source."""
-    named = set(parsed.columns)
-    return {name: _kind(dtype) for name, dtype in schema.items() if name in named}
-
-
-def _kind(dtype: pl.DataType) -> str:
-    if dtype.is_numeric():
-        return "number"
-    return "truth" if dtype == pl.Boolean else "text"
-
-
-def _no_rows(parsed: Parsed, schema: Schema, levels: Levels) -> pd.DataFrame:
-    """A table of the columns of a formula, without rows."""
-    types = {
-        name: pl.Enum(levels[name]) if name in levels else schema[name] for name in parsed.columns
-    }
-    return _pandas(pl.DataFrame(schema=types), parsed.coded)
+    return GentleError(f"'{show(text)}' cannot be evaluated on these data: {first_line(error)}")
 
 
 def _written(value: Any) -> Any:
@@ -414,6 +474,8 @@ def _written(value: Any) -> Any:
         return {"pairs": [[key, _written(item)] for key, item in value.items()]}
     if isinstance(value, np.ndarray):
         return {"array": value.tolist()}
+    if isinstance(value, Decimal):
+        return {"decimal": str(value)}
     return [_written(item) for item in value] if isinstance(value, list | tuple) else value
 
 
@@ -423,9 +485,14 @@ def _read(value: Any) -> Any:
         ((kind, inner),) = value.items()
         if kind == "array":
             return _finite(np.array(inner, dtype=np.float64))
+        if kind == "decimal":
+            return _decimal(inner)
         if kind != "pairs":
             raise ValueError(f"'{kind}' is unknown")
-        return {key: _read(item) for key, item in inner}
+        pairs = {key: _read(item) for key, item in inner}
+        if len(pairs) < len(inner) or any(isinstance(key, bool | float) for key in pairs):
+            raise ValueError("a part is named twice")
+        return pairs
     if isinstance(value, list):
         return [_read(item) for item in value]
     if isinstance(value, float):
@@ -433,6 +500,12 @@ def _read(value: Any) -> Any:
     if value is not None and not isinstance(value, str | int | bool):
         raise ValueError(f"{type(value).__name__} has no place in a state")
     return value
+
+
+def _decimal(text: Any) -> Decimal:
+    if not (isinstance(text, str) and re.fullmatch(r"-?[0-9]{1,39}(\.[0-9]{1,39})?", text)):
+        raise ValueError("a decimal is damaged")
+    return Decimal(text)
 
 
 def _finite(value: Any) -> Any:
@@ -447,81 +520,29 @@ def _text(value: Any) -> str:
     return value
 
 
-def _places(
-    name: str, levels: Sequence[Any], columns: Sequence[str], first: int
-) -> npt.NDArray[np.int64] | None:
-    """Where in x each level has its column of 0 and 1, -1 without one; None for another coding."""
-    at = {column: first + place for place, column in enumerate(columns)}
-    for form in ("{name}[T.{level}]", "{name}[{level}]"):
-        places = [at.get(form.format(name=name, level=level), -1) for level in levels]
-        if levels and len(levels) - len(columns) in (0, 1) and {*at.values()} <= {*places}:
-            return np.array(places)
-    return None
-
-
-def _codes(values: Any, levels: Sequence[Any]) -> npt.NDArray[np.int64]:
-    """Which level each value is, -1 for none, (n,)."""
-    known = isinstance(getattr(values, "dtype", None), pd.CategoricalDtype)
-    codes = values.cat.codes if known else pd.Categorical(np.asarray(values), levels).codes
-    return np.asarray(codes, dtype=np.int64)
-
-
-def _powers(spec: ModelSpec, kinds: Mapping[str, str], *, first: int) -> tuple[Power, ...]:
-    """The columns that are I(x**k), or of poly(x, k, raw=True), with x a column of numbers."""
-    powers: list[Power] = []
-    for term, places in spec.term_indices.items():
-        factors = list(term.factors)
-        if len(factors) != 1 or factors[0].eval_method.value != "python":
-            continue
-        column, exponents = _power_of(factors[0].expr)
-        if kinds.get(column) == "number" and len(exponents) == len(places):
-            powers += [
-                Power(place - first, column, exponent)
-                for place, exponent in zip(places, exponents, strict=True)
-                if exponent > 1
-            ]
-    return tuple(powers)
-
-
-def _power_of(expression: str) -> tuple[str, tuple[int, ...]]:
-    """(column, exponents) of the columns that an expression makes, where they are powers of one."""
-    plain, quoted = unquoted(expression)
-    node: ast.expr = ast.parse(plain.strip(), mode="eval").body
-    exponents: tuple[int, ...] = ()
-    options = [] if not isinstance(node, ast.Call) else [ast.unparse(it) for it in node.keywords]
-    if isinstance(node, ast.Call) and ast.unparse(node.func) == "I":
-        node = node.args[0]
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
-        exponents = _whole(node.right)
-        node = node.left
-    elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
-        if ast.unparse(node.left) == ast.unparse(node.right):
-            node, exponents = node.left, (2,)
-    elif isinstance(node, ast.Call) and ast.unparse(node.func) == "poly" and len(node.args) == 2:
-        degree = _whole(node.args[1]) if options in (["raw=True"], ["raw=1"]) else ()
-        node, exponents = node.args[0], tuple(range(1, degree[0] + 1)) if degree else ()
-    if not isinstance(node, ast.Name) or not exponents:
+def _power_of(block: Block) -> tuple[str, tuple[int, ...]]:
+    """(column, exponents) of the columns of a block, where they are powers of one column."""
+    ((factor, _), *more) = block.parts
+    node: Node = factor.node
+    raw = isinstance(node, Call) and node.function == "poly"
+    if raw:
+        assert isinstance(node, Call)
+        options = bind(node)
+        exponents = tuple(range(1, int(options["degree"]) + 1)) if options["raw"] else ()
+        node = node.arguments[0]
+    else:
+        node, exponents = _base(_bare(node) if not factor.is_category else node)
+    if more or not isinstance(node, Name) or not exponents:
         return "", ()
-    return quoted.get(node.id, node.id), exponents
+    return node.name, exponents
 
 
-def _whole(node: ast.expr) -> tuple[int, ...]:
-    """A whole number of 1 or more as a tuple of itself; else nothing."""
-    value = node.value if isinstance(node, ast.Constant) else None
-    if isinstance(value, int | float) and value >= 1 and value == int(value):
-        return (int(value),)
-    return ()
-
-
-def _pandas(frame: pl.DataFrame, coded: frozenset[str]) -> pd.DataFrame:
-    """The frame for formulaic: numbers as float64, text as categories with all its levels."""
-    return pd.DataFrame({column.name: _pandas_column(column, coded) for column in frame})
-
-
-def _pandas_column(column: pl.Series, coded: frozenset[str]) -> Any:
-    if isinstance(column.dtype, pl.Enum):
-        codes = column.to_physical().cast(pl.Int64).fill_null(-1).to_numpy()
-        return pd.Categorical.from_codes(codes, pd.Index(column.dtype.categories.to_list()))
-    if column.name in coded and (column.dtype.is_integer() or column.dtype == pl.Boolean):
-        return column.to_numpy()
-    return column.cast(pl.Float64).to_numpy()  # small integers would wrap around in arithmetic
+def _base(node: Node) -> tuple[Node, tuple[int, ...]]:
+    """(base, its exponent as a tuple of one) of a whole power; no exponents for another expression."""
+    match node:
+        case Binary("**", base, Number() as exponent):
+            value = exponent.value
+            return base, (int(value),) if value >= 1 and value == int(value) else ()
+        case Binary("*", left, right) if left == right:
+            return left, (2,)
+    return node, ()

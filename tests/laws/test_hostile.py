@@ -323,7 +323,7 @@ def test_types_over_which_polars_panics_are_refused(name, pieces, tmp_path, monk
     feather.write_feather(table, tmp_path / "t.arrow", compression="uncompressed")
     found = outcome(tmp_path / "t.arrow", monkeypatch, pieces=pieces)
     check(found, "a type that cannot be read")
-    check(outcome(table, monkeypatch, pieces=pieces), "holds what cannot be read")
+    check(outcome(table, monkeypatch, pieces=pieces), "column 'u' of the frame holds")
 
 
 @pytest.mark.parametrize(
@@ -331,7 +331,7 @@ def test_types_over_which_polars_panics_are_refused(name, pieces, tmp_path, monk
     [
         ({"x": [[1], [1, 2]], "y": [1, 2]}, "one length each"),
         (([[1, 2], [1]], [1, 2]), "one length each"),
-        ({"x": [1, "a", None], "y": [1, 2, 3]}, "'x' holds values of several types"),
+        ({"x": [1, "a", None], "y": [1, 2, 3]}, "'x' of the frame holds values of several types"),
         ({"x": [None, None], "y": [1, 2]}, "is empty"),
         ("http://[::1", "no place to read from"),
         ("postgresql://me:hunter2@[::1/t", r"^\[::1/t is no place"),
@@ -419,7 +419,7 @@ def test_what_is_no_database_or_has_no_such_table_is_refused(tmp_path):
         "": "say which table or query",
         "#othre": "no table 'othre': did you mean 'other'",
         "#SELECT z FROM other": "no such column: z",
-        "#DROP TABLE other": "cannot be read",
+        "#DROP TABLE other": "only one query is taken",
     }.items():
         with pytest.raises(GentleError, match=sentence):
             gentle.fit(uri + asked, target="y")
@@ -439,7 +439,7 @@ def test_what_is_no_database_or_has_no_such_table_is_refused(tmp_path):
         ([FRAME, FRAME.drop("x")], "batch 2 has no 'x'"),
         ([FRAME, FRAME.with_columns(z=1)], "batch 2 has 'z', which the first one has not"),
         ([FRAME, FRAME.with_columns(x=pl.lit("a"))], "column 'x' holds numbers .* text in batch 2"),
-        ([3], "data must be"),
+        ([3], "X must have two dimensions"),
         ([{"x": [1, 2], "y": [1]}], "columns by name need one length"),
     ],
 )  # fmt: skip

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from pieces import Pieces
 
 import gentle
-from gentle import GentleError
+from gentle import GentleError, GentleWarning
+from gentle.calls import ELEMENTWISE
 from gentle.design import Design, Rows, learn_design
-from gentle.formula import ELEMENTWISE
 from gentle.learning import Digits, Extent, Least, Mean, _quantiles
 from gentle.sources import Frame
 
@@ -157,7 +157,7 @@ def test_values_that_a_function_cannot_take_teach_nothing():
     [
         ("center(log(zero))", "infinite"),
         ("bs(a, df=2)", "df"),
-        ("bs(a, lower_bound=1, df=5)", "bounds"),
+        ("bs(a, lower_bound=1, df=5, extrapolation='raise')", "bounds"),
         ("cr(a)", "df"),
         ("cr(zero, df=4)", "knots"),
         ("poly(zero, 2)", r"poly\(zero, 2\): the column is constant"),
@@ -190,10 +190,14 @@ def test_what_is_said_by_numbers_needs_no_reading(term):
     assert not source.readings
 
 
-def test_a_value_beyond_the_knots_is_refused_at_prediction():
+def test_a_value_beyond_the_knots_is_continued_and_said_or_refused_by_choice():
+    beyond = frame().with_columns(a=pl.lit(100.0))
     found = gentle.fit(frame(), "y ~ bs(a, df=5)")
+    with pytest.warns(GentleWarning, match="beyond the boundary knots of bs"):
+        assert np.isfinite(found.predict(beyond)).sum() == beyond.drop_nulls().height
+    refusing = gentle.fit(frame(), "y ~ bs(a, df=5, extrapolation='raise')")
     with pytest.raises(GentleError, match="beyond upper"):
-        found.predict(frame().with_columns(a=pl.lit(100.0)))
+        refusing.predict(beyond)
 
 
 @given(

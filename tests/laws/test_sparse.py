@@ -233,7 +233,11 @@ def test_a_descent_alone_is_kept_in_a_pickle_and_is_a_start(wide):
     found = gentle.fit(wide, solver="sgd", tol=0.1)
     assert pickle.loads(pickle.dumps(found)).coef == found.coef
     again = gentle.fit(wide, solver="sgd", tol=0.1, start=found)
-    np.testing.assert_array_equal(again.values, found.values)
+    assert again.verdict.agrees
+    apart = np.abs(again.values - found.values)[1:] * wide[0].toarray().std(axis=0)
+    assert (
+        apart.max() <= 0.2 * np.sqrt(found.rss / found.n_rows**2) * 2
+    )  # tolerances, in least errors
 
 
 @pytest.mark.filterwarnings("error")

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import warnings
 
 import numpy as np
 import polars as pl
@@ -11,7 +12,7 @@ from pieces import Pieces
 import gentle
 from gentle import GentleError, GentleWarning
 from gentle.design import learn_design
-from gentle.sources import Frame
+from gentle.sources import Frame, hold_out
 
 PROOFS = bool(os.environ.get("GENTLE_PROOFS"))
 ROLES = (
@@ -273,3 +274,42 @@ def test_an_infinity_in_a_row_that_is_left_out_is_no_error(column, other):
                     gentle.fit(data, **how)
             else:
                 assert gentle.fit(data, **how).tally.n_used == frame.height - 1
+
+
+@pytest.mark.parametrize("missing", ["drop", "mean", "indicator"])
+@pytest.mark.parametrize("term", ["log(v)", "I(log(v) + z)", "scale(log(v))", "sqrt(v):z"])
+@pytest.mark.parametrize("other", ["g", "C(g)", "C(n)", "scale(x)", "bs(x, df=4)", "poly(x, 2)"])
+def test_a_row_without_a_value_of_an_expression_teaches_nothing(term, other, missing):
+    """Where log(v) has none, its row is out: its level is no level, its x moves no mean and no knot."""
+    table = categories("missing target").with_columns(y=pl.col("o").cos(), z=pl.col("o") + 2)
+    gone = pl.col("g") == "a"
+    table = table.with_columns(
+        v=pl.when(gone).then(-1.0).otherwise(pl.col("w") + 1),
+        x=pl.when(gone).then(pl.col("x") * 100).otherwise("x"),
+    )
+    formula = f"y ~ {term} + {other}"
+    wanted = gentle.fit(table.filter(~gone), formula, solver="exact", missing=missing)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        found = gentle.fit(table, formula, solver="exact", missing=missing)
+    assert any("no row that is used has 'a'" in str(it.message) for it in said) == ("g" in other)
+    assert found.names == wanted.names
+    np.testing.assert_allclose(found.values, wanted.values, rtol=1e-8)
+
+
+@pytest.mark.filterwarnings("ignore:some values are beyond the boundary knots")
+@pytest.mark.parametrize("term", ["bs(x, df=5)", "bs(x, knots=[0.5])", "cr(x, df=4)", "poly(x, 3)"])
+def test_a_split_with_splines_does_not_depend_on_the_seed(term):
+    """Boundary knots are those of the train rows; held-out rows beyond them are scored by continuation."""
+    rng = np.random.default_rng(0)
+    x = rng.uniform(size=30)
+    table = pl.DataFrame({"y": np.sin(3 * x) + rng.normal(size=30) / 10, "x": x})
+    for seed in range(100 if PROOFS else 12):
+        found = gentle.fit(table, f"y ~ {term}", test=0.2, shuffle=True, seed=seed, solver="exact")
+        train = hold_out(Frame(table), 0.2, shuffle=True, seed=seed)[0].keep
+        alone = gentle.fit(table.filter(pl.Series(train)), f"y ~ {term}", solver="exact")
+        np.testing.assert_allclose(found.values, alone.values, rtol=1e-9)
+        held = table.filter(~pl.Series(train))
+        errors = held["y"].to_numpy() - alone.predict(held)
+        assert found.held_out.n_rows == held.height
+        assert found.held_out.mse == pytest.approx(np.mean(errors**2), rel=1e-6)

@@ -10,7 +10,8 @@ import typer
 
 from gentle.cli.fit import WhenMissing
 from gentle.cli.progress import Line
-from gentle.cli.terminal import INTERRUPTED, RowsArgument, console, say, short, working
+from gentle.cli.starting import INTERRUPTED, loading
+from gentle.cli.terminal import RowsArgument, notice, say, short, show, working
 
 PICTURE = "compare.png"
 
@@ -79,7 +80,7 @@ def compare(
 
         gentle compare sales.csv "log(price) ~ size + C(city)" --out pictures
     """
-    with working("Loading PyTorch"):
+    with working("Loading PyTorch"), loading():
         from gentle.contesting import contest
         from gentle.driver import Progress
         from gentle.files import written_folder
@@ -110,16 +111,16 @@ def compare(
                 solvers=None if solvers is None else [it.strip() for it in solvers.split(",")],
                 watch=watch,
             )
-        screen = console()
-        screen.print(contest_summary(found))
         if folder is not None:
             if found.interrupted and not any(fit.trace for fit in found.fits.values()):
+                show(contest_summary(found))
                 _end_early()  # before there was anything to draw: the folder vanishes
             from gentle.pictures.style import save
 
             save(found.plot(), folder / PICTURE)
+    show(contest_summary(found))
     if out is not None:
-        screen.print(f"Picture: {out / PICTURE}", markup=False, soft_wrap=True)
+        notice(f"Picture: {out / PICTURE}")
     if found.interrupted:
         _end_early()
 

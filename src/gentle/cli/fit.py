@@ -8,16 +8,20 @@ from typing import Annotated
 
 import typer
 
+from gentle.cli.predict import WhenUnseen
 from gentle.cli.progress import Line
+from gentle.cli.starting import INTERRUPTED, loading
 from gentle.cli.terminal import (
-    INTERRUPTED,
     EngineOption,
     RowsArgument,
-    console,
+    notice,
     say,
     short,
+    show,
     working,
+    write,
 )
+from gentle.errors import GentleError
 
 
 class WhenMissing(StrEnum):
@@ -130,11 +134,32 @@ def fit(
     tol: Annotated[
         float, typer.Option(help="How near the descent must come, in standard errors.")
     ] = 1e-3,
+    unseen: Annotated[
+        WhenUnseen,
+        typer.Option(
+            help="A held-out row with a level that no train row has: refuse it, score it as the reference "
+            "level, or leave it out of the score."
+        ),
+    ] = WhenUnseen.error,
     seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.", min=0)] = 0,
     save: Annotated[
         Path | None,
         typer.Option(help="Where to write the model, for gentle predict.", metavar="FILE"),
     ] = None,
+    json: Annotated[
+        bool,
+        typer.Option("--json", help="Print the whole result as JSON, for gentle certify --coef."),
+    ] = False,
+    csv: Annotated[
+        bool,
+        typer.Option("--csv", help="Print the coefficients as CSV, for gentle certify --coef."),
+    ] = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print the coefficients as a Markdown table.")
+    ] = False,
+    latex: Annotated[
+        bool, typer.Option("--latex", help="Print the coefficients as a LaTeX table (booktabs).")
+    ] = False,
     engine: EngineOption = "here",
 ) -> None:
     """Fit a file by gradient descent and exactly, and compare the two.
@@ -153,14 +178,21 @@ def fit(
 
         gentle fit sales.csv "price ~ size" --cluster city --save model.gentle
     """
-    from gentle.driver import Progress
-    from gentle.errors import GentleError
-    from gentle.files import refuse_place
-    from gentle.fitting import fit as fit_data
-    from gentle.online import OnePass
-    from gentle.result import Fits
-    from gentle.tables import summary
+    with loading():
+        from gentle.cli.export import as_written
+        from gentle.driver import Progress
+        from gentle.files import refuse_place
+        from gentle.fitting import fit as fit_data
+        from gentle.online import OnePass
+        from gentle.result import Fits
+        from gentle.tables import summary
 
+    kinds = {"json": json, "csv": csv, "markdown": markdown, "latex": latex}
+    asked = [kind for kind, wanted in kinds.items() if wanted]
+    if len(asked) > 1:
+        raise GentleError(
+            f"standard output holds one table, and --{' and --'.join(asked)} ask for several"
+        )
     if exact and solver != "sgd":
         raise GentleError(
             f"--exact makes no descent, and --solver asks for {solver}: leave one out"
@@ -180,6 +212,7 @@ def fit(
             file,
             formula,
             target=target,
+            unseen=unseen.value,
             solver="exact" if exact else solver,
             learning_rate=learning_rate,
             momentum=momentum,
@@ -207,11 +240,15 @@ def fit(
         )
     assert not isinstance(found, OnePass)  # the command does not ask for one
     fits = list(found.values()) if isinstance(found, Fits) else [found]
-    for one in fits:
-        console().print(summary(one))
     if save is not None:
         found.save(save)
-        console().print(f"Model: {save}", markup=False, soft_wrap=True)
+    if asked:
+        write(as_written(fits, asked[0]))
+    else:
+        for one in fits:
+            show(summary(one))
+    if save is not None:
+        (say if asked else notice)(f"Model: {save}")
     if any(one.interrupted for one in fits):
         say("Interrupted: this is what the descent had reached.")
         raise typer.Exit(INTERRUPTED)

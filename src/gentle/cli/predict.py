@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from gentle.cli.terminal import EngineOption, RowsArgument, console, short, working
+from gentle.cli.starting import loading
+from gentle.cli.terminal import EngineOption, RowsArgument, notice, short, show, working
 from gentle.errors import GentleError
 
 SHOWN = 10  # rows, where no file is asked for
@@ -103,9 +104,10 @@ def predict(
     """
     if kind is not None and interval is None:
         raise GentleError("--kind says what bounds hold: ask for these with --interval 0.95")
-    from gentle.model_file import load
-    from gentle.predicting import Asked, first_rows, predict_to
-    from gentle.tables import predictions
+    with loading():
+        from gentle.model_file import load
+        from gentle.predicting import Asked, first_rows, predict_to
+        from gentle.tables import predictions
 
     with working(f"Reading {short(file)}") as spinner:
         found = load(model)
@@ -123,9 +125,10 @@ def predict(
         else:
             written = predict_to(found, file, out, None, asked)
     if out is None:
-        console().print(predictions(first, written))
+        show(predictions(first, written))
     else:
-        console().print(f"Predictions: {out}\n{written}.", markup=False, soft_wrap=True)
+        notice(f"Predictions: {out}")
+        notice(f"{written}.")
 
 
 def _number_or_name(text: str | None) -> str | float | None:

@@ -7,18 +7,19 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from shutil import get_terminal_size
 from typing import Annotated, Any, ParamSpec
 
 import typer
-from rich.console import Console
-from rich.markup import escape
+from rich.console import Console, RenderableType
 from rich.status import Status
+from rich.text import Text
 
-from gentle.errors import GentleError
+from gentle.cli.starting import INTERRUPTED, SENTENCE
+from gentle.errors import GentleError, printable
 
 BAD_INPUT = 2
-INTERRUPTED = 130
-MOST_COLUMNS = 100
+FEWEST_COLUMNS, MOST_COLUMNS = 40, 100  # between which prose can be read
 P = ParamSpec("P")
 RowsArgument = Annotated[
     str,
@@ -38,11 +39,19 @@ EngineOption = Annotated[
 
 
 def console() -> Console:
-    """Standard output, at most so wide that prose can be read."""
-    screen = Console(highlight=False, soft_wrap=False)
-    if screen.width > MOST_COLUMNS:
-        screen.width = MOST_COLUMNS
-    return screen
+    """Standard output, so wide that prose can be read; whole lines of tables may be wider."""
+    width = get_terminal_size((80, 24)).columns
+    return Console(highlight=False, width=min(max(width, FEWEST_COLUMNS), MOST_COLUMNS))
+
+
+def show(page: RenderableType) -> None:
+    """Print a page, its tables as wide as they are."""
+    console().print(page, crop=False)
+
+
+def notice(sentence: str) -> None:
+    """Print a sentence of names and paths on one line."""
+    console().print(printable(sentence), markup=False, soft_wrap=True)
 
 
 def short(rows: object) -> str:
@@ -51,19 +60,29 @@ def short(rows: object) -> str:
     return place.rstrip("/").rpartition("/")[2].partition("#")[0] or place
 
 
+def write(text: str) -> None:
+    """Print text for another program: to a file or pipe as it is, in UTF-8; to a terminal printable."""
+    if sys.stdout.isatty():
+        print(printable(text, keep="\n"))
+        return
+    sys.stdout.flush()
+    sys.stdout.buffer.write(f"{text}\n".encode(errors="backslashreplace"))
+
+
 def say(sentence: str) -> None:
-    """A sentence to the person at the terminal, beside the output."""
-    print(sentence, file=sys.stderr)
+    """A sentence to the person at the terminal, in addition to the output."""
+    print(printable(sentence), file=sys.stderr)
 
 
 def complain(sentence: str) -> None:
     """An error, in red where there are colours."""
-    Console(stderr=True, highlight=False, soft_wrap=True).print(sentence, style="red", markup=False)
+    screen = Console(stderr=True, highlight=False, soft_wrap=True)
+    screen.print(printable(sentence), style="red", markup=False)
 
 
 def plainly(command: Callable[P, None]) -> Callable[P, None]:
-    """A command that ends as a person expects: a sentence and exit code 2 for what can be mended,
-    a sentence and 130 after Ctrl-C, silence where the reader of a pipe has gone."""
+    """A command that ends as a person expects: a sentence and exit code 2 for what can be fixed,
+    a sentence and 130 after Ctrl-C."""
 
     @wraps(command)
     def ended(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -73,10 +92,8 @@ def plainly(command: Callable[P, None]) -> Callable[P, None]:
             complain(f"gentle: {error}")
             raise typer.Exit(BAD_INPUT) from None
         except KeyboardInterrupt:
-            say("Interrupted before there was a result; nothing was left behind.")
+            say(SENTENCE)
             raise typer.Exit(INTERRUPTED) from None
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     return ended
 
@@ -103,7 +120,7 @@ class Spinner:
 
     def _show(self, text: str) -> None:
         if self._status is not None:
-            self._status.update(escape(text))
+            self._status.update(_one_line(text))
 
 
 @contextmanager
@@ -112,5 +129,9 @@ def working(on: str) -> Iterator[Spinner]:
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield Spinner(on, None)
         return
-    with Console(stderr=True, highlight=False).status(escape(on), spinner="dots") as status:
+    with Console(stderr=True, highlight=False).status(_one_line(on), spinner="dots") as status:
         yield Spinner(on, status)
+
+
+def _one_line(text: str) -> Text:
+    return Text(printable(text), no_wrap=True, overflow="ellipsis")

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from gentle.cli.terminal import console, working
+from gentle.cli.starting import loading
+from gentle.cli.terminal import console, notice, working
 
 
 def tour(
@@ -46,7 +47,7 @@ def tour(
 
         gentle tour --batch-size 64 --seed 7 --out stochastic
     """
-    with working("Loading PyTorch"):
+    with working("Loading PyTorch"), loading():
         from gentle.files import written_folder
         from gentle.story import Output, Part, Picture, Story, Text, Title
         from gentle.tour import Options
@@ -76,5 +77,5 @@ def tour(
         tell(options, Story(show), folder)
     if not no_pictures:
         screen.print()
-        screen.print(f"Pictures and page: {out / 'index.html'}", markup=False)
+        notice(f"Pictures and page: {out / 'index.html'}")
     screen.print("Next, a file of your own: gentle fit data.csv --target COLUMN", markup=False)

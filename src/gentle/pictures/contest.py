@@ -13,7 +13,7 @@ from gentle.batch import Floats
 from gentle.contesting import NOT_RUN, REFUSED, Contest, Contestant
 from gentle.errors import GentleError
 from gentle.pictures.fit import DISTANCES
-from gentle.pictures.style import CONTESTANTS, EXACT, blank
+from gentle.pictures.style import CONTESTANTS, EXACT, blank, label
 
 FEW = 12  # points of a line, up to which each has its mark
 MARKS = 8  # along a longer one
@@ -40,7 +40,7 @@ def distances(contest: Contest) -> Figure:
         if one.fit is None:
             axes.plot([], linestyle="", label=f"{one.name}: {SAID[one.cause]}")
     axes.set(
-        title=f"Solvers against the exact answer: {contest.exact.target}",
+        title=f"Solvers against the exact answer: {label(contest.exact.target)}",
         xlabel="readings of the rows (log scale)",
         ylabel=f"{DISTANCES[contest.exact.certificate.unit]} (log scale)",
         xscale="log",

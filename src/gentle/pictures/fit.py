@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from gentle.descended import Descended
 from gentle.errors import GentleError
-from gentle.pictures.style import EXACT, MODEL, blank
+from gentle.pictures.style import EXACT, MODEL, blank, label, labels
 from gentle.result import Fit
 
 DISTANCES = {
@@ -43,9 +43,9 @@ class FitPictures:
         places = np.arange(len(names))[::-1]
         axes.errorbar(t, places, xerr=half, fmt="o", color=EXACT, capsize=3, linewidth=1.4)
         axes.axvline(0, color=MODEL, linewidth=1)
-        axes.set_yticks(places, names)
+        axes.set_yticks(places, labels(names))
         axes.set(
-            title=f"Coefficients of {self.of.target}, {100 * level:g} % intervals",
+            title=f"Coefficients of {label(self.of.target)}, {100 * level:g} % intervals",
             xlabel="coefficient, in its standard errors",
         )
         return figure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gentle.batch import Floats
+from gentle.errors import printable
 from gentle.files import written
+from gentle.layout import shortened
 
 DATA = "#8a8f98"
 MODEL = "#d1495b"
@@ -25,6 +28,7 @@ CONTESTANTS = (  # colour, mark and dashes: each tells them apart without the ot
     ("#5e3c99", "*", "-"),
 )
 MOST_POINTS = 4_000  # of a scatter: more only make it darker
+MOST_LABEL = 40  # columns of a name
 DPI = 120
 
 
@@ -51,6 +55,17 @@ def some(values: Floats) -> Floats:
 def span(values: Floats) -> Floats:
     """The two ends of an axis, for a straight line."""
     return np.array([values.min(), values.max()])
+
+
+def label(text: str) -> str:
+    """A name for matplotlib: printable, at most 40 columns, and none of it read as mathematics."""
+    return labels([text])[0]
+
+
+def labels(names: Sequence[str]) -> list[str]:
+    """Names for matplotlib, likewise; those that differ still do."""
+    short = shortened(list(map(printable, names)), MOST_LABEL)
+    return [name.replace("$", r"\$") for name in short]
 
 
 def save(figure: Figure, path: Path) -> None:

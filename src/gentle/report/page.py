@@ -10,6 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from gentle.errors import printable
 from gentle.files import written
 from gentle.story import Output, Part, Picture, Text, Title
 
@@ -25,7 +26,10 @@ def write_page(parts: Sequence[Part], folder: Path, to: Path, *, title: str, not
     )
     sections = [part.title for part in parts if isinstance(part, Title)]
     page = environment.get_template("story.html").render(
-        title=title, note=note, sections=sections, blocks=list(_blocks(parts, folder))
+        title=printable(title),
+        note=printable(note),
+        sections=list(map(printable, sections)),
+        blocks=list(_blocks(parts, folder)),
     )
     with written(to) as beside:
         beside.write_text(page, encoding="utf-8")
@@ -39,17 +43,27 @@ def _blocks(parts: Sequence[Part], folder: Path) -> list[dict[str, Any]]:
         members = list(group)
         if kind is Output:
             lines = [member.text for member in members if isinstance(member, Output)]
-            blocks.append({"kind": "output", "text": _joined(lines), "long": len(lines) > 24})
+            blocks.append(
+                {
+                    "kind": "output",
+                    "text": printable(_joined(lines), keep="\n"),
+                    "long": len(lines) > 24,
+                }
+            )
             continue
         for part in members:
             if isinstance(part, Title):
                 number += 1
-                blocks.append({"kind": "title", "text": part.title, "number": number})
+                blocks.append({"kind": "title", "text": printable(part.title), "number": number})
             elif isinstance(part, Text):
-                blocks.append({"kind": "text", "text": part.text})
+                blocks.append({"kind": "text", "text": printable(part.text)})
             elif isinstance(part, Picture):
                 blocks.append(
-                    {"kind": "picture", "source": _data(folder / part.file), "text": part.caption}
+                    {
+                        "kind": "picture",
+                        "source": _data(folder / part.file),
+                        "text": printable(part.caption),
+                    }
                 )
     return blocks
 

@@ -11,23 +11,24 @@ from gentle.problem import Point, Streamed
 from gentle.solvers.state import State
 from gentle.statistics import EPSILON
 
-LOST = 1e-8  # of the gradient at the last look: what is left of a recurrence that small is rounding
+LOST = 1e-8  # of gradient or value at the last look: half of the digits of a recurrence that small are left
 
 
 @dataclass(frozen=True, eq=False)
 class Stand:
-    """Where a descent stands, with value and gradient, and how large the gradient was when last seen."""
+    """Where a descent stands, with value and gradient, and how large these were when last seen."""
 
     theta: Floats  # (q, k)
     point: Point
     passes: float
     seen: float  # the length of the gradient at the last look at the rows
+    seen_value: float
 
     @classmethod
     def look(cls, problem: Streamed, theta: Floats, passes: float) -> Stand:
         """One reading of the rows."""
         point = problem.at(theta)
-        return cls(theta, point, passes + 1, float(np.linalg.norm(point.gradient)))
+        return cls(theta, point, passes + 1, float(np.linalg.norm(point.gradient)), point.value)
 
     def state(self) -> State:
         """What the driver sees of it."""
@@ -37,8 +38,8 @@ class Stand:
         """(the minimum along a direction, the change of the gradient on the way there), for one reading.
 
         The change is None, and the stand the same after another look, where rounding has eaten the
-        direction: what was built on earlier ones is to start afresh. Where the recurrence has shrunk the
-        gradient to its own rounding the rows are looked at again too.
+        direction: what was built on earlier ones is to start afresh. Where the recurrence has shrunk
+        gradient or value to near its own rounding the rows are looked at again too.
         """
         found = _minimum(problem, self.theta, self.point, direction)
         if found is None:
@@ -46,7 +47,8 @@ class Stand:
         step, there = found
         change = there.gradient - self.point.gradient
         after = replace(self, theta=self.theta + step, point=there, passes=self.passes + 1)
-        if np.linalg.norm(there.gradient) <= LOST * self.seen:
+        lost = np.linalg.norm(there.gradient) <= LOST * self.seen
+        if lost or there.value <= LOST * self.seen_value:
             after = Stand.look(problem, after.theta, after.passes)
         return after, change
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ TYPES = {np.dtype(np.float32): pl.Float32(), np.dtype(np.float16): pl.Float16()}
 
 @dataclass(frozen=True, eq=False)
 class Arrays:
-    """A design matrix that is at hand as an array, with named columns beside it."""
+    """A design matrix in memory, with named columns beside it."""
 
     x: Numbers | csr_array  # (n, p)
     names: tuple[str, ...]  # (p,)
@@ -32,6 +32,9 @@ class Arrays:
     finite: bool = False  # whether x is known to hold no NaN and no infinity
     start: int = 0  # where the first row stands in the whole
     name: str = "the arrays"
+    targets: tuple[str, ...] = ()  # columns that were given as y
+    weights: str | None = None  # the column that was given as weights beside X and y
+    row_labels: Any = None  # the pandas index of what was given
     single: frozenset[str] = frozenset()  # columns of x that came as float32
     seeks: ClassVar[bool] = True
     divides: ClassVar[bool] = True
@@ -43,9 +46,10 @@ class Arrays:
                 f"X must have two dimensions, rows and columns, and has shape {self.x.shape}: "
                 "X.reshape(-1, 1) makes one column of a flat array"
             )
-        if len(self.names) != self.x.shape[1]:
+        if len(self.names) != (width := self.x.shape[1]):
+            names = f", {listed(self.names)}" if self.names else ""
             raise GentleError(
-                f"{len(self.names)} names were given for {self.x.shape[1]} columns of X"
+                f"X has {width:,} column{'s' * (width != 1)}, and {len(self.names):,} are needed{names}"
             )
         known = Counter((*self.names, *self.other, *self.labels))
         if twice := sorted(name for name, times in known.items() if times > 1):
@@ -104,15 +108,13 @@ class Arrays:
 
     def split(self, parts: int) -> Sequence[Arrays]:
         return [
-            Arrays(
-                self.x[a:b],
-                self.names,
-                {name: column[a:b] for name, column in self.other.items()},
-                {name: column[a:b] for name, column in self.labels.items()},
-                self.finite,
-                self.start + a,
-                self.name,
-                self.single,
+            replace(
+                self,
+                x=self.x[a:b],
+                other={name: column[a:b] for name, column in self.other.items()},
+                labels={name: column[a:b] for name, column in self.labels.items()},
+                start=self.start + a,
+                row_labels=None,
             )
             for a, b in bounds(self.height(), parts)
         ]

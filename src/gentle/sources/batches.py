@@ -13,6 +13,7 @@ import polars as pl
 from scipy.sparse import csr_array, vstack
 
 from gentle.errors import GentleError, listed
+from gentle.sources.arrays import Arrays
 from gentle.sources.source import (
     Chunk,
     Matrix,
@@ -74,6 +75,10 @@ class Again:
                     "a new one each time, or give the iterator itself"
                 )
             self._last = made
+        if not isinstance(made, Iterable):
+            raise GentleError(
+                f"the function must make batches of rows, and made {type(made).__name__}"
+            )
         return iter(made)
 
 
@@ -184,7 +189,7 @@ class Batches:
 
 
 def _named(source: Source) -> bool:
-    return not hasattr(source, "x")
+    return not isinstance(source, Arrays)
 
 
 def _head(pieces: Iterator[Any]) -> list[Any]:

@@ -9,11 +9,11 @@ from itertools import accumulate, pairwise
 from typing import Any, ClassVar
 
 import numpy as np
-import polars as pl
 
 from gentle.errors import GentleError, first_line
 from gentle.sources.batches import Again, Batches
 from gentle.sources.frames import Frame
+from gentle.sources.kinds import is_a
 from gentle.sources.source import Chunk, Schema, bounds
 
 Opener = Callable[[Any], Frame]  # of a pandas frame, or of one of polars
@@ -28,7 +28,7 @@ class Partitions:
     graph: Graph
     keys: tuple[Key, ...]  # of the partitions
     opened: Opener
-    head: pl.DataFrame  # no rows, of the columns that all partitions need
+    head: Frame  # no rows, of the columns that all partitions need
     counted: Any  # the rows of each partition: numbers, or what Dask computes them from
     start: int = 0  # where the first row stands in the whole
     stop: int | None = None  # and the one after the last, where it is known
@@ -39,7 +39,11 @@ class Partitions:
     replayable: ClassVar[bool] = True
 
     def schema(self) -> Schema:
-        return self.head.schema
+        return self.head.schema()
+
+    @property
+    def index(self) -> tuple[str, ...]:
+        return self.head.index
 
     def height(self) -> int:
         return sum(self._heights) if self.stop is None else self.stop - self.start
@@ -93,7 +97,7 @@ class Partitions:
 
 def is_partitioned(data: Any) -> bool:
     """Whether this is a Dask DataFrame."""
-    return hasattr(data, "__dask_graph__") and hasattr(data, "map_partitions")
+    return is_a(data, "dask.dataframe.DataFrame")
 
 
 def partitions(frame: Any, opened: Opener) -> Partitions:
@@ -109,9 +113,10 @@ def partitions(frame: Any, opened: Opener) -> Partitions:
     frame = frame.astype(dict.fromkeys(texts, "string"))
     optimised = frame.optimize()
     graph, keys = dict(optimised.__dask_graph__()), tuple(optimised.__dask_keys__())
-    first = opened(_computed(graph, keys[0])).frame
+    first = opened(_computed(graph, keys[0]))
+    head = replace(first, frame=first.frame.clear(), row_labels=None)
     counted = frame.map_partitions(len, meta=(None, int))
-    return Partitions(graph, keys, opened, first.clear(), counted)
+    return Partitions(graph, keys, opened, head, counted)
 
 
 def _culled(graph: Graph, keys: Sequence[Key]) -> Graph:
@@ -136,7 +141,7 @@ def _computed(graph: Graph, key: Key) -> Any:
 
 def _gathered(graph: Graph) -> Graph:
     """The graph with what workers of Dask hold for it, as they do after persist()."""
-    promised = {key: task for key, task in graph.items() if hasattr(task, "client")}
+    promised = {key: task for key, task in graph.items() if is_a(task, "distributed.Future")}
     if any(promise.client is None for promise in promised.values()):
         return {**graph, **_fetched(promised)}
     return {**graph, **{key: promise.result() for key, promise in promised.items()}}

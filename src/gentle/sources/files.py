@@ -26,7 +26,7 @@ from gentle.sources.ipc import Ipc
 from gentle.sources.ndjson import Ndjson
 from gentle.sources.parquet import Parquet
 from gentle.sources.plan import BROKEN, UNREADABLE, Plan, Types, counted
-from gentle.sources.source import Schema, described, joinable
+from gentle.sources.source import Schema, check_place, described, joinable
 from gentle.sources.text import GZIP, PIECE, ZSTANDARD, scratch_file
 
 FORMATS: dict[str, Format] = {
@@ -64,6 +64,10 @@ class Files:
     def beside(self) -> tuple[str, ...]:
         telling = (self.kind.telling(Path(path)) for path in self.paths) if self._local else ()
         return tuple(dict.fromkeys(name for names in telling for name in names))
+
+    @cached_property
+    def index(self) -> tuple[str, ...]:
+        return self.kind.index(self.paths[0])
 
     def plan(self, types: Types) -> pl.LazyFrame:
         return self.kind.plan(self.paths, types)
@@ -295,7 +299,7 @@ def _opened(
         name = name or (paths[0].name if len(paths) == 1 else path)
         source: Frame | Plan
         if size <= SMALL:
-            source = Frame(_read(kind, paths), name)
+            source = Frame(_read(kind, paths), name, index=kind.index(str(paths[0])))
         else:
             _check_alike(paths, [_schema(kind, each) for each in paths])
             source = scanned(paths, name, kind)
@@ -335,14 +339,6 @@ def scanned(
     stamps = {each: _stamp(each) for each in paths}
     kind = kind or FORMATS[_ending(paths[0])]
     return Plan(Files(kind, tuple(map(str, paths)), stamps=stamps, lent=lent), name=name)
-
-
-def check_place(uri: str) -> None:
-    """Raises GentleError for a URI that is none."""
-    try:
-        urlsplit(uri)
-    except ValueError as error:
-        raise GentleError(f"{uri.rpartition('@')[2]} is no place to read from: {error}") from None
 
 
 def _read(kind: Format, paths: Sequence[Path]) -> pl.DataFrame:

@@ -41,6 +41,10 @@ class Format:
         """Names and types of the columns."""
         return self.plan([str(path)], {}).collect_schema()
 
+    def index(self, path: str) -> tuple[str, ...]:  # noqa: ARG002
+        """Columns that are the index of the pandas frame that was written to a file."""
+        return ()
+
     def plan(self, paths: Sequence[str], types: Types) -> pl.LazyFrame:
         """The rows of files in order, some columns taken to be of these types."""
         raise NotImplementedError

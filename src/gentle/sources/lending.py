@@ -18,6 +18,7 @@ from gentle.errors import GentleError, first_line
 from gentle.sources.arrays import Arrays
 from gentle.sources.files import Files, scanned
 from gentle.sources.frames import Frame
+from gentle.sources.named import Named
 from gentle.sources.plan import Plan
 from gentle.sources.source import Source
 from gentle.sources.subset import Subset
@@ -68,6 +69,8 @@ def _held(where: Path, folder: str) -> Iterator[None]:
 def _lent(source: Source, folder: Path) -> Source:
     if isinstance(source, Subset):
         return replace(source, source=_lent(source.source, folder))
+    if isinstance(source, Named):
+        return _lent(source.source, folder)
     if isinstance(source, Frame):
         return _written(source.frame, source, folder)
     if isinstance(source, Arrays) and not isinstance(source.x, csr_array):

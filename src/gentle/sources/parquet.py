@@ -8,6 +8,7 @@ import polars as pl
 
 from gentle.errors import GentleError, first_line
 from gentle.sources.format import Format, stacked
+from gentle.sources.pandas_index import index_columns
 from gentle.sources.plan import Types
 
 
@@ -16,6 +17,10 @@ class Parquet(Format):
 
     endings = (".parquet", ".pq")
     seeks = True
+
+    def index(self, path: str) -> tuple[str, ...]:
+        metadata = pl.read_parquet_metadata(path).get("pandas")
+        return index_columns(metadata, pl.read_parquet_schema(path))
 
     def plan(self, paths: Sequence[str], types: Types) -> pl.LazyFrame:  # noqa: ARG002
         return stacked(

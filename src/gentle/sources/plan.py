@@ -12,6 +12,7 @@ import polars as pl
 
 from gentle.engines.onethread import ONE_THREAD
 from gentle.errors import GentleError, first_line
+from gentle.sources.pandas_index import index_columns
 from gentle.sources.source import Chunk, Schema, bounds, numbered
 from gentle.sources.steady import Steady
 
@@ -35,6 +36,10 @@ class Reader(Protocol):
     @property
     def beside(self) -> tuple[str, ...]:
         """Columns that are read along, for `check`."""
+
+    @property
+    def index(self) -> tuple[str, ...]:
+        """Columns that are the index of the pandas frame that was written."""
 
     def plan(self, types: Types) -> pl.LazyFrame:
         """The rows, some columns of them taken to be of these types."""
@@ -74,6 +79,10 @@ class Given:
     seeks: ClassVar[bool] = False
     divides: ClassVar[bool] = False
     beside: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def index(self) -> tuple[str, ...]:
+        return index_columns(None, self.table.collect_schema())
 
     def plan(self, types: Types) -> pl.LazyFrame:  # noqa: ARG002
         return self.table
@@ -125,6 +134,13 @@ class Plan:
     @property
     def divides(self) -> bool:
         return self.reader.divides
+
+    @property
+    def index(self) -> tuple[str, ...]:
+        try:
+            return self.reader.index
+        except UNREADABLE as error:
+            raise self.reader.explain(error) from None
 
     def schema(self) -> Schema:
         n_widened = len(self.types)  # which another part may do meanwhile

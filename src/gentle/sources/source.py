@@ -7,17 +7,19 @@ from dataclasses import replace
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
+from urllib.parse import urlsplit
 
 import numpy as np
 import polars as pl
 from scipy.sparse import csr_array
 
 from gentle.batch import Floats, Integers, Labels
+from gentle.errors import GentleError
 
 Schema = Mapping[str, pl.DataType]  # column name -> type, in the order of the source
 
 WORDS: Mapping[tuple[type[pl.DataType], ...], str] = {
-    (pl.Boolean,): "truths",
+    (pl.Boolean,): "booleans",
     (pl.String, pl.Categorical, pl.Enum): "text",
     (pl.Date,): "dates",
     (pl.Datetime,): "dates with times",
@@ -29,6 +31,20 @@ WORDS: Mapping[tuple[type[pl.DataType], ...], str] = {
     (pl.Object,): "values of several types",
     (pl.Null,): "no value",
 }
+
+
+class Unreadable(pl.Object):
+    """The type of a column that cannot be read, which matters where a model uses it."""
+
+    def __init__(self, holds: str, reason: str = "") -> None:
+        self.holds = holds  # what it holds, in words
+        self.reason = reason  # what is wrong, where it is not that
+
+    def __eq__(self, other: object) -> bool:  # type: ignore[override]
+        return self is other or other is pl.Object
+
+    def __hash__(self) -> int:
+        return hash(pl.Object)
 
 
 class Matrix(NamedTuple):
@@ -111,8 +127,15 @@ def joinable(one: pl.DataType, other: pl.DataType) -> bool:
     return one == other or pl.Null in (one, other) or (one.is_numeric() and other.is_numeric())
 
 
+def unreadable(schema: Schema) -> list[str]:
+    """The columns that cannot be read."""
+    return [name for name, dtype in schema.items() if isinstance(dtype, Unreadable)]
+
+
 def described(dtype: pl.DataType) -> str:
     """What a column of this type holds, in words."""
+    if isinstance(dtype, Unreadable):
+        return dtype.holds
     if dtype.is_numeric():
         return "numbers"
     return next((words for kinds, words in WORDS.items() if isinstance(dtype, kinds)), str(dtype))
@@ -125,3 +148,11 @@ def reads_as_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def check_place(uri: str) -> None:
+    """Raises GentleError for a URI that is none."""
+    try:
+        urlsplit(uri)
+    except ValueError as error:
+        raise GentleError(f"{uri.rpartition('@')[2]} is no place to read from: {error}") from None

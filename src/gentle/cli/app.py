@@ -1,14 +1,16 @@
 """The command `gentle`: which subcommands there are, and how they end.
 
-Exit codes: 0 when all went well, 2 for input that can be mended, 130 after Ctrl-C.
+Exit codes: 0 when all went well, 1 where the output cannot be written, 2 for input that can be fixed,
+130 after Ctrl-C, 141 where the reader of a pipe has gone.
 """
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -18,9 +20,15 @@ from gentle.cli.compare import compare
 from gentle.cli.fit import fit
 from gentle.cli.predict import predict
 from gentle.cli.reading import reading
-from gentle.cli.terminal import plainly, say
+from gentle.cli.starting import INTERRUPTED, SENTENCE
+from gentle.cli.streams import Descriptor, guard_streams
+from gentle.cli.terminal import BAD_INPUT, complain, plainly, say
 from gentle.cli.tour import tour
-from gentle.errors import GentleWarning, ReadingWarning
+from gentle.errors import GentleWarning, ReadingWarning, printable
+
+UsageError: Any = typer.BadParameter.__mro__[1]  # of click, or of typer itself since it left click
+NO_OUTPUT = 1
+READER_GONE = 141  # as a shell has it: 128 + SIGPIPE
 
 app = typer.Typer(
     name="gentle",
@@ -57,12 +65,34 @@ def _gentle(
     pass
 
 
-def main() -> None:
-    """Run the command."""
+def run() -> NoReturn:
+    """Run the command, and end the process with its exit code."""
+    output = guard_streams()
     warnings.simplefilter("ignore", GentleWarning)  # the table says it
     warnings.simplefilter("always", ReadingWarning)
     warnings.showwarning = partial(_show_warning, warnings.showwarning)
-    app()
+    try:
+        code = app(standalone_mode=False) or 0
+        sys.stdout.flush()
+    except UsageError as error:
+        error.message = printable(error.message, keep="\n")
+        error.show()
+        code = BAD_INPUT
+    except (KeyboardInterrupt, typer.Abort):
+        say(SENTENCE)
+        code = INTERRUPTED
+    sys.exit(code or _exit_code(output))
+
+
+def _exit_code(output: Descriptor | None) -> int:
+    """How a command ends that has done its work: a reader that has gone is no matter for a sentence."""
+    error = None if output is None else output.error
+    if error is None:
+        return 0
+    if isinstance(error, BrokenPipeError):
+        return READER_GONE
+    complain(f"gentle: standard output cannot be written: {error.strerror}")
+    return NO_OUTPUT
 
 
 def _show_warning(
