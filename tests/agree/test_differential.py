@@ -124,6 +124,9 @@ def fit(frame, features, extra, kind, source, intercept, tmp_path):
         "mapping": frame.to_dict,
         "csv": lambda: _csv(frame, tmp_path),
     }[source]()
+    if intercept and frame.height % 3 == 0:  # the same by a formula
+        del options["intercept"]
+        return gentle.fit(data, f"y ~ {' + '.join(features)}", **beside, **options)
     return gentle.fit(data, target="y", features=features, **beside, **options)
 
 
