@@ -69,7 +69,11 @@ def frame_of_mapping(data: Mapping[Any, Any]) -> Frame:
     for name, column in data.items():
         labels = joined_labels(labels, column, str(name), "the other columns")
     return frame_of_columns(
-        {name: _series(name, array) for name, array in arrays.items()}, row_labels=labels
+        {
+            name: _series(name, column if isinstance(column, pl.Series) else array)
+            for column, (name, array) in zip(data.values(), arrays.items(), strict=True)
+        },
+        row_labels=labels,
     )
 
 
