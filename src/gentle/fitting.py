@@ -29,6 +29,7 @@ from gentle.errors import (
     PrecisionWarning,
     check_seed,
     listed,
+    show_value,
 )
 from gentle.estimability import EstimableScore
 from gentle.exact import Exact, Placing, polish
@@ -301,12 +302,12 @@ def _met_once(asked: Mapping[str, Any]) -> OnePass:
     if asked["passes"] != 1 or asked["errors"] != RANDOM_SCALING:
         raise GentleError(
             f"passes=1 and errors='{RANDOM_SCALING}' belong together, and these are "
-            f"{asked['passes']!r} and {asked['errors']!r}: one pass has no other intervals, and these "
-            "need one pass; max_passes bounds a descent"
+            f"{show_value(asked['passes'])} and {show_value(asked['errors'])}: one pass has no other "
+            "intervals, and these need one pass; max_passes bounds a descent"
         )
     if asked["solver"] not in ("auto", "sgd"):
         raise GentleError(
-            f"one pass is a stochastic descent, and solver is {asked['solver']!r}: leave it out"
+            f"one pass is a stochastic descent, and solver is {show_value(asked['solver'])}: leave it out"
         )
     known = signature(fit).parameters
     other = [name for name in known if name not in (*OF_ONE_PASS, *ONE_PASS_KNOWS)]

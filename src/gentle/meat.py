@@ -25,7 +25,7 @@ from torch import Tensor
 
 from gentle.batch import Batch, Floats, Labels
 from gentle.doubled import Doubled, doubled
-from gentle.errors import GentleError, listed, near
+from gentle.errors import GentleError, listed, near, show_value
 from gentle.fitted import Fitted
 from gentle.passes import Divisible, fold
 from gentle.refinement import Refinement, orthonormal
@@ -139,7 +139,7 @@ def sandwich(
         if not 0 <= lags < n_rows:
             raise GentleError(
                 f"lags must be a whole number from 0 to {n_rows - 1:g}, one less than the rows, "
-                f"and is {lags}"
+                f"and is {show_value(lags)}"
             )
         ordered = fold(Autocorrelated.of(at, lags), rows)
         meat = ordered.meat * correction_autocorrelated(n_rows, q)
