@@ -191,6 +191,8 @@ def query(place: Any, text: str | None = None) -> Query:
     that is not one query.
     """
     reject_lost_pool()
+    if not isinstance(text, str | None):
+        raise GentleError(f"a query is a string, not {type(text).__name__}")
     behind = ""
     name = f"the {type(place).__module__.split('.')[0].lstrip('_')} connection"
     if isinstance(place, str):
