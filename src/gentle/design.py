@@ -854,8 +854,8 @@ def refuse_lacking(source: Source, columns: Sequence[str], design: Design) -> No
     lacking = [name for name in columns if name not in schema]
     if isinstance(source, Arrays | Named) and not design.takes_arrays and lacking:
         raise GentleError(
-            "this fit has a formula or texts, so it needs rows with named columns: give a frame, a file or "
-            f"a mapping of columns, with {listed(columns)}"
+            "this fit has a formula or texts, so it needs rows with named columns, and was given "
+            f"{source.name}: give a frame, a file or a mapping of columns, with {listed(columns)}"
         )
     for name in columns:
         if name in schema and name in design.clusters:
