@@ -282,7 +282,7 @@ def _verb_after_names(bare: str) -> str:
     for word in re.findall(r"[()]|\w+", bare.lower()):
         depth += (word == "(") - (word == ")")
         if depth == 0 and word in (*WRITING, "select", "values", "table", "from"):
-            return word
+            return str(word)
     return ""
 
 
