@@ -248,8 +248,8 @@ def fit(
     check_unseen(unseen)
     if test is None and (shuffle or unseen != "error"):
         raise GentleError(
-            f"{'shuffle' if shuffle else 'unseen'}= is for rows that are held out: give test=, their share, "
-            "or leave it out"
+            f"{'shuffle' if shuffle else 'unseen'}= is for rows that are held out: give test=, their "
+            "share, or leave it out"
         )
     if test is not None:
         check_seed(seed)
