@@ -16,7 +16,8 @@ import polars as pl
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from gentle.errors import GentleError
+from gentle.errors import GentleError, as_tuple, show_value
+from gentle.forking import reject_lost_pool, use_own_thread
 from gentle.sources.arrays import Arrays, Numbers
 from gentle.sources.batches import Again, Batches, Once
 from gentle.sources.dask import Partitions, is_partitioned, partitions
@@ -35,7 +36,7 @@ from gentle.sources.memory import (
     numbers_of,
     series_of,
 )
-from gentle.sources.named import Named
+from gentle.sources.named import Named, is_of_arrays
 from gentle.sources.pandas_index import index_columns
 from gentle.sources.plan import Given, Plan, Types
 from gentle.sources.shifted import Shifted
@@ -65,6 +66,8 @@ def open_source(
 
     Raises GentleError for anything else, and says what would do.
     """
+    use_own_thread()
+    names = _checked_names(names)
     if isinstance(data, str | os.PathLike):
         path = os.fspath(data)
         if is_database(path):
@@ -85,6 +88,8 @@ def open_source(
     if isinstance(data, tuple) and len(data) == 2 and is_connection(data[0]):
         return query(*data)
     if isinstance(data, SOURCES):
+        if not is_of_arrays(data):
+            reject_lost_pool()
         return data
     if isinstance(data, pl.LazyFrame):
         return Plan(Given(data))
@@ -128,9 +133,10 @@ def _refusal(data: Any) -> GentleError:
 
 def open_piece(piece: Any, names: Sequence[str] | None) -> Source:
     """A source for a batch; a loader of torch gives X, or X and what belongs to it, as a list."""
+    use_own_thread()
     if isinstance(piece, list | tuple) and not _is_row_list(piece):
         piece = piece[0] if len(piece) == 1 else tuple(piece)
-    return _open_whole(piece, names)
+    return _open_whole(piece, _checked_names(names))
 
 
 def _pieces(data: Any) -> Once | Again | None:
@@ -146,7 +152,8 @@ def _pieces(data: Any) -> Once | Again | None:
     if isinstance(data, Iterator):
         return Once(data)
     if isinstance(data, Dataset):
-        return Again(partial(DataLoader, data, batch_size=LOADED_ROWS))
+        own = torch.Generator()  # a loader draws a seed, if not from its own then from everyone's
+        return Again(partial(DataLoader, data, batch_size=LOADED_ROWS, generator=own))
     if isinstance(data, Iterable):
         return Again(lambda: data)
     if callable(data):
@@ -258,12 +265,19 @@ def with_columns(
                 f"{name} must hold one value for each of the {source.height():,} rows of "
                 f"{source.name}, and has shape {array.shape}"
             )
+        if not labels and array.dtype.kind not in "biuf":
+            raise GentleError(f"{name} must be numbers, and holds {_held(array)}")
         index = joined_labels(index, columns[name], name, source.name)
     if isinstance(source, Frame):
         return source.joined(series_of(arrays), row_labels=index)
     if labels:
         return replace(source, labels={**source.labels, **arrays}, row_labels=index)
     return replace(source, other={**source.other, **arrays}, row_labels=index)  # type: ignore[dict-item]
+
+
+def _held(array: Any) -> str:
+    """What values that are no numbers are, in a message."""
+    return type(array[0]).__name__ if array.dtype.kind == "O" and len(array) else str(array.dtype)
 
 
 def _pair(x: Any, y: Any, weights: Any = None, *, names: Sequence[str] | None) -> Source:
@@ -310,6 +324,19 @@ def _targets(y: Any, taken: Sequence[str]) -> dict[str, Numbers]:
         return dict(zip(names, columns.T, strict=True))
     flat = columns[:, 0] if columns.ndim == 2 and columns.shape[1] == 1 else columns
     return {own or names[0]: flat}
+
+
+def _checked_names(names: Any) -> tuple[str, ...] | None:
+    """The names of the columns of X; raises GentleError for what is no sequence of strings."""
+    if names is None:
+        return None
+    needed = "names= must be a sequence of strings, one for each column"
+    if isinstance(names, str):
+        raise GentleError(f"{needed}, not {show_value(names)}")
+    found = as_tuple(names, needed)
+    if odd := [name for name in found if not isinstance(name, str)]:
+        raise GentleError(f"names= must be strings, and one is {show_value(odd[0])}")
+    return found
 
 
 def _names(x: Any, names: Sequence[str] | None) -> tuple[str, ...]:

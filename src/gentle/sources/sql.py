@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import polars as pl
 
 from gentle.errors import GentleError, first_line, listed, near
+from gentle.forking import reject_lost_pool
 from gentle.sources.source import Chunk, Schema, check_place, in_runs, numbered
 from gentle.sources.steady import Steady
 
@@ -189,6 +190,9 @@ def query(place: Any, text: str | None = None) -> Query:
     Raises GentleError for a database that is not there, for a table that it has not, and for a statement
     that is not one query.
     """
+    reject_lost_pool()
+    if not isinstance(text, str | None):
+        raise GentleError(f"a query is a string, not {type(text).__name__}")
     behind = ""
     name = f"the {type(place).__module__.split('.')[0].lstrip('_')} connection"
     if isinstance(place, str):
