@@ -92,7 +92,7 @@ class Shifted(Derived):
         return tuple(before[at:])
 
     def _rows_before(self, columns: list[str], most: int) -> pl.DataFrame | None:
-        """The last rows before those of this part, at most so many; None where there are none."""
+        """The last rows before those of this part, at most `most`; None at the start."""
         tail: pl.DataFrame | None = None
         for part in self.before:
             for _, table in part.scan(columns, rows_per_batch(len(columns))):
