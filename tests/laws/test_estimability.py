@@ -180,7 +180,7 @@ def test_rounding_of_a_row_is_no_departure():
     end = start + rng.uniform(10, 300, size=60)
     x = np.column_stack([start, end, end - start])
     y = x[:, 2] + rng.normal(size=60)
-    for order in ([2, 0, 1],):
+    for order in ([0, 1, 2], [2, 0, 1], [1, 2, 0]):
         fit = gentle.fit((x[:, order], y))
         assert not np.isnan(fit.predict(x[:, order])).any()
         off = x[:3, order].copy()
