@@ -88,7 +88,7 @@ def answer_sums(
     rounding = _type_rounding(design, coarse)
     problem = _reduce(triangle, opening, design, choices, rounding)
     exact = solve(problem)
-    if exact.noise_free.all():
+    if exact.perfect.all():
         exact = exact.zeroed()
     return exact, _placing(exact, design.names, choices.rank, "the rows")
 

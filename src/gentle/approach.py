@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from gentle.batch import Floats
-from gentle.certificate import Certificate, Estimate, Estimator, certify
+from gentle.certificate import Certificate, Estimate, Estimator, certify_all
 from gentle.coordinates import Coordinates
 from gentle.driver import Limits, Outcome, Stop, Watch, drive
 from gentle.exact import Exact
@@ -124,7 +124,7 @@ def confirmed(
     """
 
     def judge(coef: Floats) -> Certificate:
-        return certify(exact, exact.folded(coef))
+        return certify_all(exact, coef)
 
     came = found.outcome
     judged = [judge(step.coef) for step in came.trace]

@@ -19,6 +19,7 @@ from gentle.expressions import (
     Number,
     String,
     Unary,
+    quote_name,
 )
 
 # one array in, or two, each function also as np.name
@@ -32,16 +33,16 @@ ELEMENTWISE: Mapping[str, np.ufunc] = {
 } | {"abs": np.absolute, "absolute": np.absolute}
 ARITY = {name: function.nin for name, function in ELEMENTWISE.items()}
 ARITY |= {"I": 1, "clip": 3, "where": 3}
-DATES = ("year", "month", "day", "weekday", "hour", "days")
 SHIFTS = ("lag", "diff")
+DATES = ("year", "month", "day", "weekday", "hour", "days")
 SPLINES = ("bs", "cc", "cr", "cs")
 SCALES = ("center", "scale", "standardize")
 TRANSFORMS = (*SPLINES, "poly", *SCALES)
 CONTRASTS = ("SAS", "diff", "helmert", "poly", "sum", "treatment")  # as contr.sum, inside C()
 _CONTRASTS = tuple(f"contr.{name}" for name in CONTRASTS)
 FUNCTIONS = ("I", "C", *sorted(TRANSFORMS), "where", "clip", "round", *ELEMENTWISE, *DATES, *SHIFTS)
-MAX_BASIS = 100  # columns of one spline or polynomial
 MAX_SHIFT = 10_000  # rows that a lag goes back
+MAX_BASIS = 100  # columns of one spline or polynomial
 
 _CUBIC: Mapping[str, Any] = {
     "df": None, "knots": None, "lower_bound": None, "upper_bound": None,
@@ -93,8 +94,32 @@ def walk(node: Node) -> Iterator[Node]:
 
 
 def columns_of(node: Node) -> Iterator[str]:
-    """The columns that a tree names."""
-    return (inner.name for inner in walk(node) if isinstance(inner, Name))
+    """The columns that a tree needs, those of rows before by the name of the shifted column."""
+    return (shifted_name(name, back) for name, back in reads_of(node))
+
+
+def reads_of(node: Node, back: int = 0) -> Iterator[tuple[str, int]]:
+    """(column, how many rows before) of each value that a tree needs in a row."""
+    if isinstance(node, Name):
+        yield node.name, back
+        return
+    steps: tuple[int, ...] = (back,)
+    if isinstance(node, Call) and node.function in SHIFTS:
+        further = back + shift_of(node)
+        steps = (further,) if node.function == "lag" else (back, further)
+    for child in children(node):
+        for step in steps:
+            yield from reads_of(child, step)
+
+
+def shift_of(node: Call) -> int:
+    """How many rows lag() and diff() go back."""
+    return int(bind(node)["k"])
+
+
+def shifted_name(column: str, back: int) -> str:
+    """What a column of the rows before is called."""
+    return f"lag({quote_name(column)}, {back})" if back else column
 
 
 def canonical(function: str) -> str:

@@ -212,13 +212,19 @@ def _sizes(state: State) -> Floats:
     return np.maximum(np.abs(state.theta[:, 0]), 1.0)
 
 
-def certify(exact: Exact, coef: Floats) -> Certificate:
+def certify_all(exact: Exact, coef: Floats) -> Certificate:
+    """The same of coefficients of all columns (all,), those of dependent ones folded into the kept."""
+    return certify(exact, exact.folded(coef), exact.folding_error(coef))
+
+
+def certify(exact: Exact, coef: Floats, error: Floats | None = None) -> Certificate:
     """How far coefficients (q,) in the user's units are from the minimiser of one target.
 
-    The distance to the minimiser as it is known, plus the bound on what is not known of it.
+    The distance to the minimiser as it is known, plus the bound on what is not known of it, and of the
+    coefficients where they are only known to an error (q,).
     """
     apart = (coef - exact.coef[:, 0]) - exact.low[:, 0]
-    rounding = exact.floor[:, 0].copy()
+    rounding = exact.floor[:, 0] + (0.0 if error is None else error)
     distance = (np.abs(apart) + rounding) * (1 + 4 * EPSILON)
     yardstick, unit = _yardstick(exact)
     size = yardstick if unit == "relative" else np.abs(exact.coef[:, 0])
@@ -229,7 +235,7 @@ def certify(exact: Exact, coef: Floats) -> Certificate:
 
 def _yardstick(exact: Exact) -> tuple[Floats, Unit]:
     if exact.df_resid > 0 and not exact.noise_free[0]:
-        se = np.sqrt(exact.sigma2[0]) * exact.lengths
+        se = np.sqrt(exact.rss[0] / exact.df_resid) * exact.lengths
         return se, "scale" if exact.l2 else "standard errors"
     # A coefficient that is zero has no size of its own: it is held against the spread of the
     # target over the spread of its column.

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from gentle.driver import Limits
-from gentle.errors import GentleError, check_seed, first_line, is_number, listed, near
+from gentle.errors import GentleError, check_seed, first_line, is_choice, is_number, listed, near
 from gentle.meat import ERRORS
 from gentle.penalties import Ridge
 from gentle.solvers import CG, GD, LBFGS, SGD, Minibatch, Momentum, Nesterov, Newton, Solver
@@ -89,8 +89,9 @@ class Choices:
             ("rank rule", self.rank, RANKS),
             ("method", self.method, METHODS),
         ):
-            if chosen not in known:
-                raise GentleError(f"there is no {what} '{chosen}': {near(str(chosen), known)}")
+            if not is_choice(chosen, known):
+                named = chosen if isinstance(chosen, str) else type(chosen).__name__
+                raise GentleError(f"there is no {what} '{named}': {near(named, known)}")
         for name in ("l2", "tol", "digits", "rank_tol", "max_passes", "time_limit"):
             value = getattr(self, name)
             unset = value is None and name in ("digits", "rank_tol", "time_limit")

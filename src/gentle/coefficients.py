@@ -12,7 +12,7 @@ from gentle.batch import INTERCEPT, Floats
 from gentle.descended import Descended
 from gentle.errors import GentleError, listed, near
 from gentle.result import Fit
-from gentle.sources import is_a, is_array, is_column, is_table
+from gentle.sources import array_of, is_a, is_array, is_column, is_table
 
 CONSTANTS = (INTERCEPT, "const", "(Intercept)", "intercept", "_cons")  # as libraries call it
 
@@ -67,7 +67,7 @@ def coefficients(coef: Any, names: Sequence[str], *, intercept: bool) -> Floats:
     if isinstance(coef, Fit | Descended):
         coef = coef.coef
     if isinstance(coef, torch.Tensor):
-        coef = coef.detach().cpu().numpy()
+        coef = array_of(coef)
     if not _is_data(coef) and hasattr(coef, "params") and not callable(coef.params):
         coef = coef.params  # of results
     if isinstance(coef, torch.nn.Linear):

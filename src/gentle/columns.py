@@ -40,6 +40,16 @@ def refuse_other_than_numbers(source: Source, name: str) -> None:
     raise GentleError(f"{where}, of digits: cast it to float, or read it so with dtypes=")
 
 
+def refuse_other_than_dates(source: Source, name: str) -> None:
+    """Raises GentleError where a column that must be dates or durations is not."""
+    dtype = source.schema()[name]
+    if not dtype.is_temporal():
+        raise GentleError(
+            f"column '{name}' of {source.name} must be dates, as it was in the fit, but holds "
+            f"{described(dtype)}"
+        )
+
+
 def refuse_types(source: Source, names: Sequence[str]) -> None:
     """Raises GentleError for a column that is neither numbers, booleans nor text."""
     schema = source.schema()

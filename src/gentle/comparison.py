@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gentle.batch import Floats, Integers
-from gentle.certificate import Certificate, certify
+from gentle.certificate import Certificate, certify_all
 from gentle.errors import GentleError, listed
 from gentle.exact import Exact
 from gentle.statistics import EPSILON, Moments, Triangle
@@ -81,8 +81,8 @@ def compare(question: Question, other: Claim) -> tuple[Certificate, Verdict]:
         )
     finite = bool(np.isfinite(other.coef[question.kept]).all() and not np.isinf(other.coef).any())
     with np.errstate(over="ignore", invalid="ignore"):
-        folded = question.exact.folded(np.nan_to_num(other.coef, posinf=0.0, neginf=0.0))
-        certificate = certify(question.exact, folded)
+        coef = np.nan_to_num(other.coef, posinf=0.0, neginf=0.0)
+        certificate = certify_all(question.exact, coef)
     if not finite:
         bad = ~np.isfinite(other.coef[question.kept])
         nowhere = np.where(bad if bad.any() else True, np.inf, certificate.distance)

@@ -17,7 +17,7 @@ from gentle.design import Rows, learn_design
 from gentle.driver import Progress
 from gentle.errors import GentleError, listed, near
 from gentle.fitting import fit_answered, refuse_constant_target
-from gentle.given import Column, open_rows
+from gentle.given import Column, open_rows, with_shifts
 from gentle.result import Fit
 from gentle.sieve import Missing
 from gentle.sources import open_source, pair_targets
@@ -207,6 +207,7 @@ def contest(
         offset=offset,
     )
     given = pair_targets(source) if formula is None and target is None else target
+    source = with_shifts(source, formula)
     design = learn_design(
         source,
         formula,

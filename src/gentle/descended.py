@@ -18,6 +18,7 @@ from gentle.design import Design, Features
 from gentle.driver import Progress, Stop
 from gentle.errors import GentleError, printable
 from gentle.estimability import Unestimable
+from gentle.layout import public_names
 from gentle.levels import Unseen
 from gentle.predicting import Asked, Kind, Written, predict, predict_to, refuse_level
 from gentle.statistics import Score, Tally
@@ -27,6 +28,21 @@ if TYPE_CHECKING:
     import polars as pl
 
     from gentle.pictures.fit import FitPictures
+
+
+INTERNAL = frozenset(  # attributes that other modules use
+    [
+        "choices",
+        "default_unestimable",
+        "explained",
+        "heteroskedastic",
+        "predict_rows",
+        "predict_x",
+        "reach",
+        "row_space",
+        "tally",
+    ]
+)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -58,6 +74,12 @@ class Descended:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self.__post_init__()  # arrays come writable out of a pickle
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def __dir__(self) -> list[str]:
+        return public_names(self, INTERNAL)
 
     def __repr__(self) -> str:
         rows = f"{self.n_rows:,.0f} rows"

@@ -18,10 +18,17 @@ from scipy.sparse import csr_array
 
 from gentle import filling, plain, wilkinson
 from gentle.batch import INTERCEPT, Batch, Floats, Integers, Labels, rows_per_batch, together
-from gentle.columns import SPACING, is_text, refuse_other_than_numbers, refuse_types
+from gentle.columns import (
+    SPACING,
+    is_text,
+    refuse_other_than_dates,
+    refuse_other_than_numbers,
+    refuse_types,
+)
 from gentle.doubled import two_sum
 from gentle.engines import Engine, Here
-from gentle.errors import GentleError, GentleWarning, listed, near
+from gentle.errors import GentleError, GentleWarning, is_choice, listed, near
+from gentle.expressions import quote_name, show
 from gentle.filling import Filling
 from gentle.formula import Parsed, parse
 from gentle.levels import (
@@ -40,6 +47,8 @@ from gentle.sources import (
     Chunk,
     Matrix,
     Named,
+    Shift,
+    Shifted,
     Source,
     index_of,
     open_source,
@@ -79,6 +88,10 @@ class Encoder(Protocol):
     def learned(self) -> str: ...
     @property
     def unreferenced(self) -> tuple[str, ...]: ...
+    @property
+    def dates(self) -> tuple[str, ...]: ...
+    @property
+    def shifts(self) -> tuple[Shift, ...]: ...
     @property
     def computes(self) -> bool: ...
     @property
@@ -275,6 +288,11 @@ class Design:
         )
 
     @property
+    def shifts(self) -> tuple[Shift, ...]:
+        """The columns of rows before, which lag() and diff() need."""
+        return self.encoder.shifts
+
+    @property
     def explaining(self) -> tuple[str, ...]:
         """The source's columns that a prediction needs, each once."""
         offset = () if self.offset is None else (self.offset,)
@@ -310,6 +328,7 @@ class Design:
             source = with_names(source)
         if offset is not None:
             source = with_columns(source, {self.offset or "(offset)": offset})
+        source = Shifted.of(source, self.shifts)
         refuse_lacking(source, self.explaining, self)
         return source
 
@@ -629,7 +648,9 @@ def learn_design(
 
     Raises GentleError for a name that does not exist and for a column that is no number and no text.
     """
-    if missing not in get_args(Missing):
+    if not isinstance(intercept, bool | np.bool_):
+        raise GentleError(f"intercept must be True or False, not {type(intercept).__name__}")
+    if not is_choice(missing, get_args(Missing)):
         raise GentleError(f"missing must be {listed(get_args(Missing), 'or')}, and is {missing!r}")
     schema = source.schema()
     numbers = {"weights": weights, "frequencies": frequencies, "offset": offset}
@@ -732,7 +753,7 @@ def _features(
     if not targets:
         raise GentleError(
             f"which column of {source.name} is the target? Name it with target (--target), or give "
-            f"a formula such as '{list(schema)[-1]} ~ .'"
+            f"a formula such as '{quote_name(next(reversed(list(schema)), 'y'))} ~ .'"
         )
     if features is None:
         apart = {*targets, *aside, *index_of(source)}
@@ -754,12 +775,18 @@ def _formula(source: Source, text: str, aside: Sequence[str]) -> Parsed:
     """The formula, whose columns hold what it needs."""
     if isinstance(source, Arrays):
         raise GentleError("a formula needs columns with names: give a frame or a file, not arrays")
-    parsed = parse(text, source.schema(), (*aside, *index_of(source)))
-    refuse_types(source, parsed.columns)
+    schema = source.schema()
+    parsed = parse(text, schema, (*aside, *index_of(source)))
+    if lacking := [shift.name for shift in parsed.shifts if shift.name not in schema]:
+        raise GentleError(
+            f"{listed(lacking)} needs the rows before each row, and these come piece by piece: give a "
+            "frame or a file to gentle.fit, without passes=1"
+        )
+    refuse_types(source, [name for name in parsed.columns if not schema[name].is_temporal()])
     for name in (*parsed.target_columns, *parsed.offset_columns):
         refuse_other_than_numbers(source, name)
     if overlap := set(parsed.target_columns) & set(parsed.feature_columns):
-        raise GentleError(f"{listed(overlap)} stands on both sides of '~' in '{text}'")
+        raise GentleError(f"{listed(overlap)} stands on both sides of '~' in '{show(text)}'")
     return parsed
 
 
@@ -835,6 +862,8 @@ def refuse_lacking(source: Source, columns: Sequence[str], design: Design) -> No
     for name in columns:
         if name in schema and name in design.clusters:
             refuse_as_cluster(source, name)
+        elif name in schema and name in design.encoder.dates:
+            refuse_other_than_dates(source, name)
         elif name in schema and name in design.levels:
             refuse_types(source, [name])
         elif name in schema:

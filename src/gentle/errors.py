@@ -100,6 +100,11 @@ def is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
+def is_choice(value: object, known: Iterable[object]) -> bool:
+    """Whether a value is one of these words, or None among them; no object is compared that is neither."""
+    return (value is None or isinstance(value, str)) and value in tuple(known)
+
+
 def check_seed(seed: int) -> None:
     """Raises GentleError for a seed that no generator takes."""
     if not 0 <= seed < 2**63:

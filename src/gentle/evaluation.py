@@ -20,7 +20,17 @@ import polars as pl
 from formulaic.transforms import TRANSFORMS as FORMULAIC
 
 from gentle.batch import Floats
-from gentle.calls import DATES, ELEMENTWISE, TRANSFORMS, basis_fields, bind, canonical
+from gentle.calls import (
+    DATES,
+    ELEMENTWISE,
+    SHIFTS,
+    TRANSFORMS,
+    basis_fields,
+    bind,
+    canonical,
+    shift_of,
+    shifted_name,
+)
 from gentle.errors import GentleWarning, warn_of_rounding
 from gentle.expressions import Binary, Call, Comparison, Constant, Name, Node, Number, String, Unary
 
@@ -61,9 +71,10 @@ def stateful(node: Node) -> bool:
 class Evaluator:
     """The nodes of a formula over the rows of one frame, each evaluated once."""
 
-    def __init__(self, frame: pl.DataFrame, states: Mapping[str, State]) -> None:
+    def __init__(self, frame: pl.DataFrame, states: Mapping[str, State], back: int = 0) -> None:
         self._frame = frame
         self._states = states
+        self._back = back  # how many rows before the values are
         self._values: dict[Node, Value] = {}
 
     def numbers(self, node: Node) -> Floats:
@@ -81,7 +92,7 @@ class Evaluator:
             return np.array([int(v) if v == int(v) else v for v in values], dtype=object)
         value = self.value(node)
         if isinstance(value, pl.Series) and value.dtype.is_temporal():
-            return value.dt.to_string("iso").str.strip_suffix(" 00:00:00.000000")
+            return value.dt.to_string("iso").str.replace(r"[ T]00:00:00(\.0+)?$", "")
         if isinstance(value, np.ndarray):
             return np.broadcast_to(value, self._frame.height)
         return value
@@ -108,7 +119,7 @@ class Evaluator:
     def _evaluate(self, node: Node) -> Value:
         match node:
             case Name(name):
-                return _column(self._frame[name])
+                return _column(self._frame[shifted_name(name, self._back)])
             case Number():
                 return _shortest(
                     np.array(node.value, dtype=object if node.text.isdigit() else None)
@@ -161,6 +172,8 @@ class Evaluator:
             return _part_of_date(function, dates)
         if function in TRANSFORMS:
             return self._transform(node)
+        if function in SHIFTS:
+            return self._shifted(node)
         if function == "round":
             return _rounded(self._array(arguments[0]), int(bind(node)["digits"]))
         if function == "where":
@@ -174,6 +187,14 @@ class Evaluator:
         if function in ("maximum", "minimum", "abs", "absolute", "sign", "floor", "ceil"):
             return _exact(ELEMENTWISE[function], *values)
         return np.asarray(ELEMENTWISE[function](*map(as_float, values)))
+
+    def _shifted(self, node: Call) -> Array:
+        """A value some rows before, or the difference from it."""
+        earlier = Evaluator(self._frame, self._states, self._back + shift_of(node))
+        before = earlier._array(node.arguments[0])
+        if node.function == "lag":
+            return before
+        return arithmetic("-", self._array(node.arguments[0]), before)
 
     def _transform(self, node: Call) -> Value:
         """A function of formulaic's by the state that it learned."""
@@ -213,7 +234,7 @@ def apply_transform(function: str, data: Floats, *, _state: State, **options: An
     found = getattr(found, "__wrapped__", found)
     if isinstance(found, dict):
         columns = [np.asarray(column) for column in found.values()]
-        return np.stack(columns, axis=1) if columns else np.empty((len(data), 0))
+        return np.stack(columns).T if columns else np.empty((len(data), 0))
     return np.asarray(found)
 
 
@@ -386,12 +407,19 @@ def _column(column: pl.Series) -> Value:
             return column.cast(pl.Float64).to_numpy()
         if dtype == pl.Boolean:
             return column.to_numpy()
-        if dtype in (pl.UInt64, pl.Int128) and not column.is_between(*_INT64).all():
-            return _shortest(np.array(column.to_list(), dtype=object))
+        if dtype in (pl.UInt64, pl.Int128) and not _fits(column):
+            return np.array(column.to_list(), dtype=object)
         return column.cast(pl.Int64).to_numpy()
     if dtype.is_numeric() or dtype == pl.Null:
         return column.cast(pl.Float64).to_numpy()
     return column
+
+
+def _fits(column: pl.Series) -> bool:
+    """Whether integers are among those of int64."""
+    low, high = column.min(), column.max()
+    ends = [end for end in (low, high) if isinstance(end, int)]
+    return all(_INT64[0] <= end <= _INT64[1] for end in ends)
 
 
 def _as_array(value: Value) -> Array:

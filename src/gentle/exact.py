@@ -116,6 +116,11 @@ class Exact:
 
     @property
     def noise_free(self) -> Truths:
+        """Whether the residuals are no larger than the rounding of the target, (k,)."""
+        return np.asarray(self.rss <= (8 * EPSILON * self.target_size) ** 2)
+
+    @property
+    def perfect(self) -> Truths:
         """Whether the residuals are no larger than the rounding of the data, or of the sums, (k,).
 
         The rounding of the data is that of the target, and of the terms that a target of a few digits
@@ -124,8 +129,8 @@ class Exact:
         terms = np.hypot(self.problem.coordinates.centre, self.problem.coordinates.scale)
         slopes = np.abs(self.coef[int(self.fitted.intercept) :])
         sizes = self.target_size + np.sqrt(self.total) * (terms @ slopes)
-        rounding = EPSILON * np.maximum(8 * self.target_size, 2 * sizes)
-        return np.asarray(np.sqrt(self.rss) <= rounding) | self._lost
+        rounded = np.sqrt(self.rss) <= 2 * EPSILON * sizes
+        return np.asarray(self.noise_free | self._lost | rounded)
 
     @property
     def _lost(self) -> Truths:
@@ -172,6 +177,33 @@ class Exact:
             )
             every[:first] += share * relation.constant
         return np.concatenate([every[:first], every[first + self.fitted.columns]])
+
+    def folding_error(self, coef: Floats) -> Floats:
+        """A bound (q,) on how far `folded` is from the same by exact arithmetic.
+
+        The slopes of a relation are a least-squares solution on the kept columns, and as uncertain as
+        one; their products with the coefficients are rounded as well.
+        """
+        first, coordinates = int(self.fitted.intercept), self.problem.coordinates
+        error = np.zeros(len(self.coef))
+        for relation in self.problem.dependent:
+            share = abs(coef[first + relation.column])
+            if not share:
+                continue
+            slopes = np.zeros(len(coordinates.scale))
+            slopes[np.searchsorted(self.fitted.columns, relation.on)] = relation.slopes
+            level = relation.constant + coordinates.centre @ slopes
+            theta = np.append(np.full(first, level), slopes * coordinates.scale)[:, None]
+            rhs = self.problem.factor @ theta
+            rest = np.array([(relation.nearness * np.linalg.norm(rhs)) ** 2])
+            lost = replace(self.problem, rhs=rhs, rest=rest).rounding[:, 0]
+            sizes = np.append(np.full(first, abs(relation.constant)), np.abs(slopes))
+            sizes[:first] += np.abs(coordinates.centre) @ np.abs(slopes)
+            error += share * (np.abs(coordinates.jacobian()) @ lost + 8 * EPSILON * sizes)
+        if error.any():
+            kept = np.concatenate([coef[:first], coef[first + self.fitted.columns]])
+            error += len(self.problem.dependent) * EPSILON * np.abs(kept)
+        return error
 
     def gap(self, apart: Floats) -> float:
         """F(b + apart) - F(b) at the minimiser b, apart (q,) in the user's units."""
@@ -223,7 +255,7 @@ def polish(exact: Exact, rows: Divisible) -> Exact:
         return exact
     root, coef, settled = fitted.root, doubled(fitted.coef), False
     for _ in range(MOST_PASSES):
-        basis, b = _uncentred(fitted, doubled(root)), _uncentred(fitted, coef)
+        basis, b = fitted.uncentred_exactly(doubled(root)), fitted.uncentred_exactly(coef)
         zero = Refinement(
             fitted.columns, fitted.intercept, b, None if settled else basis, exact.total
         )
@@ -234,8 +266,8 @@ def polish(exact: Exact, rows: Divisible) -> Exact:
             turn = orthonormal(gram)
             if turn is None:
                 return exact  # a triangle too coarse to start from: its own bound stands
-            root = root @ turn
-            basis = _uncentred(fitted, doubled(root))
+            refined, root = basis.high @ turn, root @ turn
+            basis = fitted.uncentred_exactly(doubled(root))
             settled = bool(np.abs(gram - np.eye(len(gram))).max(initial=0.0) < SETTLED)
         slope = seen.gradient.minus(_penalty_gradient(exact, b))
         along = _through(basis, slope)
@@ -253,7 +285,7 @@ def polish(exact: Exact, rows: Divisible) -> Exact:
             break
     if not settled or not np.isfinite(error).all():
         return exact
-    b = _uncentred(fitted, coef)
+    b = fitted.uncentred_exactly(coef)
     polished = replace(
         exact,
         fitted=replace(fitted, coef=coef.high, low=coef.low, root=root),
@@ -262,7 +294,7 @@ def polish(exact: Exact, rows: Divisible) -> Exact:
         floor=error
         + lengths * _sum_error(exact, basis, b, seen.squares)
         + DOUBLED * np.abs(b.high),
-        basis=basis.high,
+        basis=refined,  # of a root in float64 the constant's row would lose what the condition has
         rss=seen.squares,
         polished=True,
     )
@@ -321,17 +353,6 @@ def least_norm(exact: Exact, p: int) -> Placing:
     mix[placing.kept, np.arange(len(placing.kept))] = 1.0
     mix -= ways @ np.linalg.lstsq(slopes, mix[first:], rcond=None)[0]
     return replace(placing, mix=mix)
-
-
-def _uncentred(fitted: Fitted, centred: Doubled) -> Doubled:
-    """Coefficients on [1 x] of those about the centre, (q, k)."""
-    if not fitted.intercept:
-        return centred
-    shift = doubled(np.concatenate([[1.0], -fitted.centre])[:, None])
-    constant = total(centred.times(shift))
-    return Doubled(
-        *(np.vstack([top[None, :], rest[1:]]) for top, rest in zip(constant, centred, strict=True))
-    )
 
 
 def _through(basis: Doubled, slope: Doubled) -> Floats:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gentle.batch import Batch, Floats, Integers
+from gentle.doubled import Doubled, doubled, total
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,3 +74,13 @@ class Fitted:
         if not self.intercept:
             return centred
         return np.vstack([centred[0] - self.centre @ centred[1:], centred[1:]])
+
+    def uncentred_exactly(self, centred: Doubled) -> Doubled:
+        """The same, (q, k), in double-double."""
+        if not self.intercept:
+            return centred
+        shift = doubled(np.concatenate([[1.0], -self.centre])[:, None])
+        level = total(centred.times(shift))
+        return Doubled(
+            *(np.vstack([top[None, :], rest[1:]]) for top, rest in zip(level, centred, strict=True))
+        )

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from gentle.answering import Answered, answer, answer_sums, check_rows, first_pass
+from gentle.answering import POLISHED_NUMBERS, Answered, answer, answer_sums, check_rows, first_pass
 from gentle.approach import Approach
 from gentle.batch import EXACT_COLUMNS, INTERCEPT, Batch, Floats
 from gentle.certificate import certify
@@ -32,9 +32,9 @@ from gentle.errors import (
 )
 from gentle.estimability import EstimableScore
 from gentle.exact import Exact, Placing
-from gentle.given import Column, open_rows
+from gentle.given import Column, open_rows, with_shifts
 from gentle.levels import Unseen, check_unseen
-from gentle.meat import Sandwich, sandwich
+from gentle.meat import Sandwich, exact_scores, sandwich, scaled_covariance
 from gentle.online import RANDOM_SCALING, OnePass, one_pass
 from gentle.passes import Divisible, fold
 from gentle.result import Descent, Fit, Fits
@@ -48,6 +48,8 @@ from gentle.widening import read_once
 
 OF_ONE_PASS = ("data", "formula", "target", "features", "names", "intercept", "weights", "missing")
 ONE_PASS_KNOWS = ("passes", "errors", "solver", "seed")  # it draws nothing
+
+CANCELLED = 1e-6  # of the trace of a meat: a variance below it lost digits in the sum
 
 F = TypeVar("F", bound=Fit | Descended)
 
@@ -185,6 +187,14 @@ def fit(
         GentleError (a ValueError): with one sentence that says what is needed, what was found and
             where, and the way out.
     """
+    if errors is not None and not isinstance(errors, str):
+        raise GentleError(f"errors must be a string such as 'HC1', not {type(errors).__name__}")
+    if not isinstance(passes, int | None):
+        raise GentleError(
+            f"passes must be 1, not {type(passes).__name__}: max_passes bounds a descent"
+        )
+    if not (watch is None or callable(watch)):
+        raise GentleError(f"watch must be a function of a step, not {type(watch).__name__}")
     errors = canonical_errors(errors)
     if passes is not None or errors == RANDOM_SCALING:
         return _met_once(locals())
@@ -234,6 +244,7 @@ def fit(
     )
     if formula is None and target is None:
         target = pair_targets(source)
+    source = with_shifts(source, formula)
     check_unseen(unseen)
     if test is not None:
         check_seed(seed)
@@ -552,7 +563,7 @@ def _result(
         answer=exact,
         placing=placing,
         choices=choices,
-        sandwich=_sandwich(exact, design, rows, choices),
+        sandwich=_sandwich(exact, placing, design, rows, choices),
         sums=opening.sums
         if len(opening.sums.coordinates.target_scale) == 1
         else opening.sums.of(at),
@@ -578,7 +589,9 @@ def _is_start(way: Descent, exact: Exact, begin: Floats | None) -> bool:
     return bool(np.allclose(way.values[kept], start, rtol=1e-12, atol=0))
 
 
-def _sandwich(exact: Exact, design: Design, rows: Divisible | None, choices: Choices) -> Sandwich:
+def _sandwich(
+    exact: Exact, placing: Placing, design: Design, rows: Divisible | None, choices: Choices
+) -> Sandwich:
     """What the standard errors are made of; under a ridge there are none."""
     errors = "classical" if rows is None else choices.errors
     if exact.l2 and errors != "classical":
@@ -586,7 +599,7 @@ def _sandwich(exact: Exact, design: Design, rows: Divisible | None, choices: Cho
             f"a ridge has no standard errors, and errors='{errors}' asks for some: leave out one of them"
         )
     q = len(exact.coef)
-    if errors != "classical" and exact.df_resid > 0 and exact.noise_free[0]:
+    if errors != "classical" and exact.df_resid > 0 and exact.perfect[0]:
         meat = np.full((q, q), 0.0 if exact.rss[0] == 0 else np.nan)  # scores of rounding
         return Sandwich(meat, exact.df_resid, f"{errors}, of an essentially perfect fit")
     found = sandwich(
@@ -598,6 +611,8 @@ def _sandwich(exact: Exact, design: Design, rows: Divisible | None, choices: Cho
         clusters=design.clusters,
         lags=choices.lags,
     )
+    if errors != "classical" and exact.df_resid > 0 and _needs_exact_scores(exact, found):
+        found = _with_exact_scores(rows, exact, placing, found, errors, design, choices)
     if errors == "cluster" and exact.df_resid > 0 and found.df < len(exact.coef) - 1:
         warnings.warn(
             f"{found.df + 1:.0f} groups say little about {len(exact.coef)} coefficients: standard errors "
@@ -611,4 +626,58 @@ def _sandwich(exact: Exact, design: Design, rows: Divisible | None, choices: Cho
             CovarianceWarning,
             stacklevel=6,
         )
+    return found
+
+
+def _needs_exact_scores(exact: Exact, found: Sandwich) -> bool:
+    """Whether they cost milliseconds, or some variance is a difference of much larger terms."""
+    q = len(exact.coef)
+    if not exact.polished or not q or found.clipped:
+        return False
+    unit = exact.basis / exact.lengths[:, None]
+    variances = ((unit @ found.meat) * unit).sum(axis=1)
+    differs = not bool((variances > CANCELLED * np.trace(found.meat)).all())
+    return exact.n_rows * q <= POLISHED_NUMBERS or differs
+
+
+def _with_exact_scores(
+    rows: Divisible | None,
+    exact: Exact,
+    placing: Placing,
+    found: Sandwich,
+    errors: str,
+    design: Design,
+    choices: Choices,
+) -> Sandwich:
+    """The sandwich with the variances of its coefficients to eight digits, or nan and a warning."""
+    assert rows is not None
+    sigma2 = float(exact.sigma2[0])
+    scores = exact_scores(rows, exact.fitted, placing.rows, exact.total, sigma2)
+    if scores is None:
+        return found
+    found = scaled_covariance(
+        rows,
+        found,
+        scores,
+        errors,
+        exact.n_rows,
+        fitted=exact.fitted,
+        sigma2=sigma2,
+        clusters=design.clusters,
+        lags=choices.lags,
+    )
+    assert found.scaled is not None
+    names = (INTERCEPT,) * design.intercept + design.names
+    kept = [names[at] for at in placing.kept] if placing.mix is None else names
+    places = placing.kept if placing.mix is None else range(len(names))
+    lost = [name for name, at in zip(kept, places, strict=True) if np.isnan(found.scaled[at, at])]
+    if lost:
+        warnings.warn(
+            f"{errors} errors of {listed(lost, most=6)} are not known: they are zero to rounding, or hang "
+            "on rows of leverage 1",
+            CovarianceWarning,
+            stacklevel=7,
+        )
+        note = f"; none for {len(lost):,} that rounding or rows of leverage 1 hide"
+        found = replace(found, description=found.description + note)
     return found

@@ -21,12 +21,15 @@ from gentle.calls import (
     DATES,
     FUNCTIONS,
     SCALES,
+    SHIFTS,
     SIGNATURES,
     TRANSFORMS,
     basis_fields,
     bind,
     canonical,
     columns_of,
+    reads_of,
+    shifted_name,
     walk,
 )
 from gentle.errors import GentleError, near
@@ -43,7 +46,7 @@ from gentle.expressions import (
     Unary,
     show,
 )
-from gentle.sources import Schema
+from gentle.sources import Schema, Shift
 
 MAX_TERMS = EXACT_COLUMNS
 MAX_PRODUCTS = 2**18  # of terms, that an operator may form: many of them may be the same
@@ -76,6 +79,12 @@ class Parsed:
     def columns(self) -> tuple[str, ...]:
         """The source's columns it names, each once."""
         return tuple(dict.fromkeys((*self.feature_columns, *self.target_columns)))
+
+    @property
+    def shifts(self) -> tuple[Shift, ...]:
+        """The columns of rows before, which lag() and diff() need."""
+        reads = dict.fromkeys(chain.from_iterable(map(reads_of, self.factors)))
+        return tuple(Shift(shifted_name(name, back), name, back) for name, back in reads if back)
 
     @property
     def offset(self) -> str:
@@ -412,8 +421,8 @@ class _Kinds:
 
     def check_names(self, node: Node) -> None:
         """Raises GentleError for a column that does not exist."""
-        for name in columns_of(node):
-            if name not in self._schema:
+        for name, back in reads_of(node):
+            if name not in self._schema and shifted_name(name, back) not in self._schema:
                 raise GentleError(
                     f"'{show(self._text)}' names a column '{show(name)}' that is not there: "
                     f"{near(name, self._schema)}"
@@ -462,8 +471,7 @@ class _Kinds:
     def _of(self, node: Node) -> str:
         match node:
             case Name(name):
-                self.check_names(node)
-                kind = kind_of_type(self._schema[name])
+                kind = kind_of_type(self._schema.get(name, pl.Float64()))
                 if kind in ("date", "duration"):
                     self.whole.add(name)
                 return kind
@@ -561,6 +569,12 @@ class _Kinds:
             self._refuse(node, str(error))
         first = node.arguments[0]
         kind = self.of(first)
+        if function in SHIFTS and any(
+            isinstance(inner, Call) and inner.function in TRANSFORMS for inner in walk(first)
+        ):
+            self._refuse(
+                node, f"{function} takes columns, and not what a function learns: put it inside"
+            )
         if function == "C":
             if kind in ("basis", "category"):
                 self._refuse(node, "C() takes one column")

@@ -7,7 +7,9 @@ from typing import Any
 
 from gentle.design import Design, Rows, refuse_lacking
 from gentle.errors import GentleError, listed, near
+from gentle.formula import parse
 from gentle.sources import (
+    Shifted,
     Source,
     is_of_arrays,
     open_source,
@@ -94,6 +96,13 @@ def _cluster_keys(source: Source, cluster: Any) -> tuple[Any, ...]:
     return (cluster,) if unknown else tuple(cluster)
 
 
+def with_shifts(source: Source, formula: str | None) -> Source:
+    """The source with the columns of rows before that lag() and diff() in a formula need."""
+    if formula is None or not ("lag" in formula or "diff" in formula):
+        return source
+    return Shifted.of(source, parse(formula, source.schema()).shifts)
+
+
 def rows_again(design: Design, data: Any, **beside: Any) -> Rows:
     """Rows that are given again to a fit, with all the columns that it needs.
 
@@ -105,6 +114,7 @@ def rows_again(design: Design, data: Any, **beside: Any) -> Rows:
     source, _ = open_rows(data, named=not design.takes_arrays, **beside)
     if is_of_arrays(source):
         source, _ = open_rows(data, names=design.columns, **beside)
+    source = Shifted.of(source, design.shifts)
     refuse_lacking(source, design.needed, design)
     return Rows(source, design)
 

@@ -197,19 +197,25 @@ def contrast(
     labels: Sequence[str],
     names: Sequence[str],
     *,
+    unit: Floats | None = None,
     reason: str = "",
 ) -> Contrast:
     """Tests of R b = r, with R the matrix (m, q), r the values (m,), b = coef (q,), and vcov (q, q).
 
     Restrictions that follow from others change nothing of the joint test, and those that contradict
-    each other leave its statistic nan. `reason` says why a vcov that is nan is so.
+    each other leave its statistic nan. vcov is that of b / unit, with unit (q,) or 1:
+    squares of far units are never formed. `reason` says why a vcov that is nan is so.
 
     Raises GentleError for a shape that does not fit, and for a restriction on a coefficient that is
     nan, which was left out of the fit: `names` (q,) say which.
     """
     _check_restrictions(matrix, values, coef, labels, names)
     known = (matrix != 0).any(axis=0)  # 0 * nan would spread
-    matrix, coef, vcov = matrix[:, known], coef[known], vcov[np.ix_(known, known)]
+    unit = np.ones(len(coef)) if unit is None else unit
+    matrix, coef = (matrix * unit)[:, known], (coef / unit)[known]
+    vcov = vcov[np.ix_(known, known)]
+    size = np.ldexp(1.0, np.frexp(np.abs(matrix).max(axis=1, initial=0.0))[1])
+    matrix, values = matrix / size[:, None], values / size
     estimates = matrix @ coef
     variances = np.sum((matrix @ vcov) * matrix, axis=1)
     std_errors = np.sqrt(np.where(variances >= 0, variances, np.nan))
@@ -221,7 +227,16 @@ def contrast(
     if np.isnan(std_errors).any():
         reason = reason or joint.reason or "some of these restrictions have no standard error"
         joint = replace(joint, statistic=math.nan, p_value=math.nan, reason=reason)
-    return Contrast(tuple(labels), estimates, values, std_errors, t, p_values(t, df), df, joint)
+    return Contrast(
+        tuple(labels),
+        estimates * size,
+        values * size,
+        std_errors * size,
+        t,
+        p_values(t, df),
+        df,
+        joint,
+    )
 
 
 def log_likelihood(rss: float, n_rows: float, sum_log_weights: float = 0.0) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from rich.cells import cell_len, chop_cells
 
@@ -164,3 +164,9 @@ def count(value: float) -> str:
 def times(value: float, one: str, more: str) -> str:
     """So many of something: three digits, whole numbers from a hundred on."""
     return f"{value:.3g} {one if value == 1 else more}" if value < 100 else f"{value:,.0f} {more}"
+
+
+def public_names(value: object, internal: Collection[str]) -> list[str]:
+    """What completion shows of an object: its public attributes without those that are internal."""
+    names = object.__dir__(value)
+    return sorted({name for name in names if not name.startswith("_")} - set(internal))

@@ -15,7 +15,7 @@ import polars as pl
 
 from gentle.batch import Integers, rows_per_batch
 from gentle.disguise import check_categories
-from gentle.errors import GentleError, GentleWarning, listed, near
+from gentle.errors import GentleError, GentleWarning, is_choice, listed, near
 from gentle.sieve import Mask, Selection
 from gentle.sources import Chunk, Source
 from gentle.spreading import Placed
@@ -144,7 +144,7 @@ def _merged(one: list[Texts], two: list[Texts]) -> list[Texts]:
 
 def check_unseen(unseen: str) -> None:
     """Raises GentleError for what is no choice of what becomes of a level that the fit did not see."""
-    if unseen not in get_args(Unseen):
+    if not is_choice(unseen, get_args(Unseen)):
         raise GentleError(f"unseen must be {listed(get_args(Unseen), 'or')}, and is {unseen!r}")
 
 

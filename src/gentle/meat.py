@@ -11,26 +11,37 @@ statistic, so its parts merge; small-sample corrections are factors, applied onc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
 from gentle.batch import Batch, Floats, Labels
+from gentle.doubled import Doubled, doubled
 from gentle.errors import GentleError, listed, near
 from gentle.fitted import Fitted
 from gentle.passes import Divisible, fold
-from gentle.statistics import EPSILON
+from gentle.refinement import Refinement, orthonormal
+from gentle.statistics import EPSILON, SAFE, invert_upper
 
 SLACK_POWERS = {"HC0": 0, "HC1": 0, "HC2": 1, "HC3": 2}  # of 1 / (1 - leverage)
 ERRORS = ("classical", *SLACK_POWERS, "cluster", "HAC")
 APART = 100.0  # condition up to which scores keep 11 digits when columns are combined last
+ROUNDING_OF_RESIDUALS = 2.0**-60  # of their terms: of a polished answer, in double-double
+PINNED = 1e-7  # of 1 - leverage: below it the power of it has less than eight digits
+TELLING = 2e7  # times its rounding: what a number must be above, to have seven or eight digits
 LEAST_SLACK = float(np.sqrt(EPSILON))  # of 1 - leverage: below it, a residual is rounding
 ROUNDING = 1e-10  # of the largest eigenvalue: a negative one above minus this is rounding
+
+
+Truths = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +52,9 @@ class Sandwich:
     df: float  # degrees of freedom of t
     description: str  # such as "clustered by firm (30 groups)"
     clipped: bool = False  # whether negative eigenvalues were set to zero
+    # (all, all) the covariance of all coefficients, each in units of the length of its row of the basis,
+    # as sums in these directions make it, which lose nothing; None where the meat says it.
+    scaled: Floats | None = None
 
     def covariance(self, fitted: Fitted) -> Floats:
         """Covariance of the coefficients on [1 x], (q, q)."""
@@ -50,7 +64,9 @@ class Sandwich:
 
     def _mended(self, fitted: Fitted) -> Sandwich:
         """Itself, or where a coefficient has a negative variance the nearest that is positive."""
-        if (np.diag(self.covariance(fitted)) >= 0).all():
+        rows = fitted.uncentred(fitted.root)
+        along = rows / np.linalg.norm(rows, axis=1)[:, None]
+        if (((along @ self.meat) * along).sum(axis=1) >= 0).all():
             return self
         meat, clipped = positive(self.meat)
         note = ", negative eigenvalues set to zero" if clipped else ""
@@ -66,6 +82,7 @@ def sandwich(
     sigma2: float,
     clusters: Sequence[str] = (),
     lags: int | None = None,
+    scores: ExactScores | None = None,
 ) -> Sandwich:
     """The meat of a fit with one target, by the name of its errors; all but the classical read the rows.
 
@@ -76,6 +93,7 @@ def sandwich(
         clusters: names of the keys, in the order of `Batch.groups`. With several, rows that share
             any of them may share noise.
         lags: rows further apart than this share no noise; by default `default_lags`.
+        scores: in which coordinates the meat is wanted; by default z.
 
     Raises GentleError for another name, for clusters without keys or with one group, for lags that
     are negative or reach beyond the rows, and for rows with frequencies in order of time.
@@ -87,14 +105,15 @@ def sandwich(
         return Sandwich(
             np.full((q, q), np.nan), n_rows - q, f"{errors}, without a degree of freedom"
         )
+    at = scores or Scores.of(fitted, SLACK_POWERS.get(errors, 0) > 0, _power_of_two(sigma2))
     if errors in SLACK_POWERS:
-        white = fold(Heteroscedastic.zero(fitted, errors), rows)
+        white = fold(Heteroscedastic.of(at, errors), rows)
         return _white(white, n_rows, q)
     if errors == "cluster":
         if not clusters:
             raise GentleError("clustered errors need the column that names each row's group")
         key = tuple(range(len(clusters)))
-        by_all = fold(Clustered.zero(fitted, key), rows).settled()
+        by_all = fold(Clustered(at, key), rows).settled()
         return _clustered(by_all, clusters, n_rows, q)
     if errors == "HAC":
         lags = min(default_lags(n_rows), int(n_rows) - 1) if lags is None else lags
@@ -103,7 +122,7 @@ def sandwich(
                 f"lags must be a whole number from 0 to {n_rows - 1:g}, one less than the rows, "
                 f"and is {lags}"
             )
-        ordered = fold(Autocorrelated.zero(fitted, lags), rows)
+        ordered = fold(Autocorrelated.of(at, lags), rows)
         meat = ordered.meat * correction_autocorrelated(n_rows, q)
         return Sandwich(meat, n_rows - q, f"Newey-West with {lags} {_plural('lag', lags)}")
     raise GentleError(f"there is no kind of errors '{errors}': {near(errors, ERRORS)}")
@@ -159,23 +178,152 @@ class Scores:
     fitted: Fitted
     inner: Floats | None  # (q, q); None stands for I
     outer: Floats  # (q, q)
+    unit: float = 1.0  # of the residuals, a power of two: squares of far ones are never formed
 
     @classmethod
-    def of(cls, fitted: Fitted, leverage: bool = False) -> Scores:
-        if leverage or _condition(fitted.root) > APART:
-            return cls(fitted, fitted.root, np.eye(len(fitted.root)))
-        return cls(fitted, None, fitted.root)
+    def of(cls, fitted: Fitted, leverage: bool = False, unit: float = 1.0) -> Scores:
+        if leverage or not _condition(fitted.root) <= APART:
+            return cls(fitted, fitted.root, np.eye(len(fitted.root)), unit)
+        return cls(fitted, None, fitted.root, unit)
+
+    def __len__(self) -> int:
+        return len(self.fitted.root)
 
     def rows(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """(v, w e) of the rows of a batch, (n, q) and (n,); v is the caller's to change."""
         rows = self.fitted.rows(batch)
-        residual = self.fitted.residuals(batch, rows)[:, 0]
+        residual = self.fitted.residuals(batch, rows)[:, 0] / self.unit
         v = rows if self.inner is None else rows @ torch.from_numpy(self.inner)
         return v, residual if batch.weight is None else residual * batch.weight
 
+    def slack(self, batch: Batch, v: Tensor) -> Tensor:
+        """1 - h of one copy of each row, (n,); v must be z."""
+        square = torch.einsum("ij,ij->i", v, v)
+        return 1 - (square if batch.weight is None else square * batch.weight)
+
     def meat(self, cross: Floats) -> Floats:
         """A sum of outer products in v, brought to the coordinates z, (q, q)."""
-        return np.asarray(self.outer.T @ cross @ self.outer)
+        return np.asarray(self.outer.T @ cross @ self.outer) * self.unit**2
+
+
+@dataclass(frozen=True, eq=False)
+class ExactScores:
+    """Scores of each coefficient: v = z directions, residuals and z rounded from double-double.
+
+    The variance of a coefficient is then a sum of squares, in which nothing cancels. With
+    z = X B turn, sum w z z' = I to rounding, whatever the condition of the columns.
+    """
+
+    refinement: Refinement  # at the coefficients, with the basis B
+    turn: Floats  # (q, q)
+    directions: Floats  # (q, m) unit columns: rows of the basis, each over its length
+    unit: float  # of the residuals
+
+    def __len__(self) -> int:
+        return int(self.directions.shape[1])
+
+    def rows(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """(u v, w e / u) of the rows of a batch, (n, m) and (n,), with u near the root of their mass."""
+        residual, z, rest = self._seen(batch)
+        size = residual * rest / self.unit
+        if batch.frequency is not None:
+            size = size / batch.frequency.numpy()[:, None]
+        return torch.from_numpy(z @ self.directions), torch.from_numpy(size[:, 0])
+
+    def slack(self, batch: Batch, v: Tensor) -> Tensor:  # noqa: ARG002
+        """1 - h of one copy of each row, (n,)."""
+        _, z, rest = self._seen(batch)
+        square = (z**2 * rest).sum(axis=1)
+        if batch.frequency is not None:
+            square = square / batch.frequency.numpy()
+        return torch.from_numpy(1 - square)
+
+    def doubt(self, batch: Batch) -> Floats:
+        """(n, m) what rounding may make of w e v / (u unit), of one copy of each row."""
+        residual, z, rest = self._seen(batch)
+        reach = np.abs(self.refinement.reach(batch)) * ROUNDING_OF_RESIDUALS
+        lengths = np.linalg.norm(z, axis=1)[:, None]
+        each = reach * np.abs(z @ self.directions) + EPSILON * np.abs(residual) * lengths
+        copies = 1.0 if batch.frequency is None else batch.frequency.numpy()[:, None]
+        return np.asarray(each * rest / self.unit / copies)
+
+    def meat(self, cross: Floats) -> Floats:
+        return cross * self.unit**2
+
+    def _seen(self, batch: Batch) -> tuple[Floats, Floats, Floats | float]:
+        residual, directions, rest = self.refinement.seen(batch)
+        return residual, directions @ self.turn, rest
+
+
+@dataclass(frozen=True, eq=False)
+class Doubt:
+    """What is not known of the variance of each coefficient: sums of squares, (m,) each."""
+
+    scores: ExactScores
+    power: int  # of 1 / (1 - leverage)
+    rounding: Floats  # that rounding may make of it, in units of the scores
+    pinned: Floats  # the share of each direction that rows of leverage 1 have
+
+    def add(self, batch: Batch) -> Doubt:
+        if not len(batch.x):
+            return self
+        v, _ = self.scores.rows(batch)
+        slack = self.scores.slack(batch, v).numpy()[:, None]
+        doubt = self.scores.doubt(batch) / np.maximum(slack, PINNED) ** (self.power / 2)
+        _, _, rest = self.scores.refinement.seen(batch)
+        copies = 1.0 if batch.frequency is None else batch.frequency.numpy()[:, None]
+        share = (slack < PINNED) * v.numpy() ** 2 * rest
+        return self._plus((copies * doubt**2).sum(axis=0), share.sum(axis=0))
+
+    def merge(self, other: Doubt) -> Doubt:
+        return self._plus(other.rounding, other.pinned)
+
+    def _plus(self, rounding: Floats, pinned: Floats) -> Doubt:
+        return replace(self, rounding=self.rounding + rounding, pinned=self.pinned + pinned)
+
+    def unknown(self, variances: Floats, sigma2: float) -> Truths:
+        """Which variances (m,) are not known to eight digits."""
+        rounding = TELLING**2 * self.rounding * self.scores.unit**2
+        pinned = self.pinned * sigma2 * TELLING if self.power else np.zeros_like(self.pinned)
+        return ~(variances > np.maximum(rounding, pinned))
+
+
+def exact_scores(
+    rows: Divisible, fitted: Fitted, expand: Callable[[Floats], Floats], total: float, sigma2: float
+) -> ExactScores | None:
+    """Scores of all coefficients, whose rows of the basis `expand` makes of those solved for.
+
+    None where the rows do not say how to turn the basis. One pass.
+    """
+    coef = doubled(fitted.coef) if fitted.low is None else Doubled(fitted.coef, fitted.low)
+    basis = fitted.uncentred_exactly(doubled(fitted.root))
+    zero = Refinement(
+        fitted.columns, fitted.intercept, fitted.uncentred_exactly(coef), basis, total
+    )
+    gram = fold(zero, rows).gram
+    turn = None if gram is None else orthonormal(gram)
+    if turn is None:
+        return None
+    wide = expand(basis.high @ turn)
+    lengths = np.linalg.norm(wide, axis=1)[:, None]
+    directions = np.nan_to_num(wide / np.where(lengths > 0, lengths, 1.0)).T
+    return ExactScores(zero, turn, directions, _power_of_two(sigma2))
+
+
+def scaled_covariance(
+    rows: Divisible, found: Sandwich, scores: ExactScores, errors: str, n_rows: float, **asked: Any
+) -> Sandwich:
+    """The sandwich with the covariance in these directions; nan where eight digits are not known.
+
+    Two passes more.
+    """
+    again = sandwich(rows, asked.pop("fitted"), errors, n_rows, scores=scores, **asked)
+    power, nothing = SLACK_POWERS.get(errors, 0), np.zeros(len(scores))
+    doubt = fold(Doubt(scores, power, nothing, nothing), rows)
+    scaled = again.meat.copy()
+    unknown = doubt.unknown(np.diag(scaled), asked["sigma2"])
+    scaled[unknown] = scaled[:, unknown] = np.nan
+    return replace(found, scaled=scaled)
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,22 +339,24 @@ class Heteroscedastic:
     `n_pinned` says how many there were: their coefficients have no honest standard error of any kind.
     """
 
-    scores: Scores
+    scores: Scores | ExactScores
     kind: str
     cross: Floats  # (q, q)
     n_pinned: int = 0  # rows of leverage 1
 
     @classmethod
     def zero(cls, fitted: Fitted, kind: str) -> Heteroscedastic:
-        scores = Scores.of(fitted, leverage=SLACK_POWERS[kind] > 0)
-        return cls(scores, kind, np.zeros_like(fitted.root))
+        return cls.of(Scores.of(fitted, leverage=SLACK_POWERS[kind] > 0), kind)
+
+    @classmethod
+    def of(cls, scores: Scores | ExactScores, kind: str) -> Heteroscedastic:
+        return cls(scores, kind, np.zeros((len(scores), len(scores))))
 
     def add(self, batch: Batch) -> Heteroscedastic:
         v, size = self.scores.rows(batch)
         n_pinned = 0
         if power := SLACK_POWERS[self.kind]:
-            square = torch.einsum("ij,ij->i", v, v)
-            slack = 1 - (square if batch.weight is None else square * batch.weight)
+            slack = self.scores.slack(batch, v)
             pinned = slack < LEAST_SLACK
             n_pinned = int(pinned.sum())
             size = torch.where(pinned, 0.0, size / slack.clamp(min=LEAST_SLACK) ** (power / 2))
@@ -247,7 +397,7 @@ class Clustered:
     need no other pass: `margin` adds up what these groups have.
     """
 
-    scores: Scores
+    scores: Scores | ExactScores
     key: tuple[int, ...]  # which of `Batch.groups` name a group
     runs: tuple[Groups, ...] = ()  # the first leads; the others wait until they weigh as much
 
@@ -287,7 +437,7 @@ class Clustered:
     def meat(self) -> Floats:
         """(q, q), without a correction."""
         if not self.runs:
-            return np.zeros_like(self.scores.outer)
+            return np.zeros((len(self.scores), len(self.scores)))
         sums = _joined(self.runs).sums
         return self.scores.meat(sums.T @ sums)
 
@@ -314,7 +464,7 @@ class Autocorrelated:
     Rows next to each other in the data count as neighbours, also where rows between were left out.
     """
 
-    scores: Scores
+    scores: Scores | ExactScores
     lags: int
     head: Floats  # (min(n, lags), q) the first scores
     tail: Floats  # (min(n, lags), q) the last ones
@@ -322,8 +472,12 @@ class Autocorrelated:
 
     @classmethod
     def zero(cls, fitted: Fitted, lags: int) -> Autocorrelated:
-        none = np.empty((0, len(fitted.root)))
-        return cls(Scores.of(fitted), lags, none, none, np.zeros_like(fitted.root))
+        return cls.of(Scores.of(fitted), lags)
+
+    @classmethod
+    def of(cls, scores: Scores | ExactScores, lags: int) -> Autocorrelated:
+        none = np.empty((0, len(scores)))
+        return cls(scores, lags, none, none, np.zeros((len(scores), len(scores))))
 
     def add(self, batch: Batch) -> Autocorrelated:
         """Raises GentleError for rows with frequencies, which have no place in time."""
@@ -387,12 +541,14 @@ def _clustered(by_all: Clustered, names: Sequence[str], n_rows: float, q: int) -
         raise GentleError(
             f"clustered errors need two groups or more, but all rows are of one by {listed(single)}"
         )
-    meat = np.zeros((q, q))
+    scores = by_all.scores
+    meat = np.zeros((len(scores), len(scores)))
     for key, term in terms.items():
         meat += term.meat if len(key) % 2 else -term.meat
     groups = [f"{name} ({count:,} groups)" for name, count in zip(names, counts, strict=True)]
     found = Sandwich(meat, min(counts) - 1, f"clustered by {' and '.join(groups)}")
-    found = found._mended(by_all.scores.fitted)
+    if isinstance(scores, Scores):
+        found = found._mended(scores.fitted)
     return replace(found, meat=found.meat * correction_cluster(n_rows, q, min(counts)))
 
 
@@ -414,7 +570,9 @@ def _condition(root: Floats) -> float:
     """
     if not len(root):
         return 1.0
-    lengths = np.linalg.norm(np.linalg.inv(root), axis=0)
+    lengths = np.linalg.norm(invert_upper(root), axis=0)
+    if not (lengths.max() < SAFE and lengths.min() > 1 / SAFE):
+        return math.inf  # units so far that squares of scores would not fit
     return float(np.linalg.norm(lengths[:, None] * root, 2))
 
 
@@ -462,6 +620,11 @@ def _window_sums(scores: Floats, width: int) -> Floats:
     halves = _window_sums(scores, half)
     sums = halves[: len(halves) - half] + halves[half:]
     return sums if width % 2 == 0 else sums[:-1] + scores[width - 1 :]
+
+
+def _power_of_two(sigma2: float) -> float:
+    """The one nearest to sigma; 1 where that is not known."""
+    return float(2.0 ** round(math.log2(sigma2) / 2)) if 0 < sigma2 < math.inf else 1.0
 
 
 def _over(numerator: float, denominator: float) -> float:

@@ -68,10 +68,12 @@ SHAPES = {
     "placing.kept": "m",
     "placing.mix": "qm",
     "sandwich.meat": "mm?",
+    "sandwich.scaled": "qq?",
     "sums.shift": "z",
     "sums.unit": "z",
     "sums.first": "z",
     "sums.second": "zz",
+    "sums.rounded": "r",
     "sums.coordinates.centre": "p",
     "sums.coordinates.scale": "p",
     "sums.coordinates.target_centre": "k",
@@ -93,6 +95,7 @@ SHAPES = {
     "scales": "q?",
     "centre": "p",
 }  # fmt: skip
+LATER = ("scaled",)  # fields that files of earlier versions lack
 ALIKE = {"way.certificate.": "certificate."}  # where the same stands again
 
 Model = Fit | Fits | Descended | OnePass
@@ -127,11 +130,14 @@ def load(path: str | os.PathLike[str]) -> Model:
 
     Raises GentleError for a file that is not there, is none of these, or was changed since.
     """
-    path = Path(path)
-    if not path.is_file():
-        what = (
-            "is a directory" if path.is_dir() else "is no file" if path.exists() else "is not there"
+    if not isinstance(path, str | os.PathLike):
+        raise GentleError(
+            f"load needs the path of a file that fit.save wrote, not {type(path).__name__}"
         )
+    path = Path(path)
+    if not os.path.isfile(path):  # also for a name that is too long to exist
+        there = "is no file" if os.path.exists(path) else "is not there"
+        what = "is a directory" if os.path.isdir(path) else there
         raise GentleError(f"the model {path} {what}: give the path of a file that fit.save wrote")
     try:
         return _loaded(path)
@@ -140,6 +146,10 @@ def load(path: str | os.PathLike[str]) -> Model:
     except SafetensorError:
         raise GentleError(
             f"{path} is no model file, or half of one: give a file that fit.save wrote, or fetch it again"
+        ) from None
+    except RecursionError:
+        raise GentleError(
+            f"{path} holds no model that can be used: it is nested too deep"
         ) from None
     except (GentleError, UnicodeError) as error:
         raise GentleError(f"{path} holds no model that can be used: {error}") from None
@@ -172,7 +182,7 @@ def _document(text: str | None) -> dict[str, Any]:
     if text is None:
         raise GentleError("it is a safetensors file of something else")
     try:
-        document = json.loads(text, parse_constant=_refuse_constant)
+        document = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError):
         raise GentleError("its metadata are not JSON") from None
     if not isinstance(document, dict) or not isinstance(document.get("format"), int):
@@ -190,6 +200,14 @@ def _document(text: str | None) -> dict[str, Any]:
 def _refuse_constant(name: str) -> Any:
     """Numbers that JSON does not know stand as texts: see `_packed`."""
     raise ValueError(f"{name} is no JSON")
+
+
+def _finite(text: str) -> float:
+    """A number of JSON as float64; ValueError for one that is beyond it, as 1e999."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is beyond float64")
+    return number
 
 
 def _text(document: Mapping[str, Any]) -> str:
@@ -260,12 +278,13 @@ class _Reader:
         if kind is None:
             raise _wrong(at, f"of the kind {' or '.join(names)}")
         hints = _hints(kind)
-        if set(given) != {"kind", *hints}:
+        if not _needed(kind) <= set(given) <= {"kind", *hints}:
             raise _wrong(at, f"with the fields {', '.join(hints)}, and no others")
         return kind(
             **{
                 name: self.value(given[name], hint, f"{at}.{name}".lstrip("."))
                 for name, hint in hints.items()
+                if name in given
             }
         )
 
@@ -352,6 +371,13 @@ def _hints(kind: type) -> Mapping[str, Any]:
     """Field -> type of a dataclass."""
     hints = get_type_hints(kind)
     return {field.name: hints[field.name] for field in fields(kind)}
+
+
+@cache
+def _needed(kind: type) -> frozenset[str]:
+    """The fields that a record must have: those of later versions of the format have defaults."""
+    needed = (field.name for field in fields(kind) if field.name not in LATER)
+    return frozenset({"kind", *needed})
 
 
 def _plain(given: Any, hint: Any, at: str) -> Any:

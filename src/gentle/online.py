@@ -29,6 +29,7 @@ from gentle.batch import INTERCEPT, Batch, Floats
 from gentle.design import Design, Features, Rows, learn_design, refuse_lacking
 from gentle.errors import CovarianceWarning, GentleError, listed, printable
 from gentle.estimability import Unestimable
+from gentle.layout import public_names
 from gentle.levels import Unseen
 from gentle.predicting import Asked, Kind, Written, predict, predict_to, refuse_level
 from gentle.sieve import Missing
@@ -50,6 +51,22 @@ if TYPE_CHECKING:
     import polars as pl
 
 RANDOM_SCALING = "random-scaling"
+
+
+INTERNAL = frozenset(  # attributes that other modules use
+    [
+        "centre",
+        "default_unestimable",
+        "explained",
+        "heteroskedastic",
+        "level",
+        "predict_rows",
+        "predict_x",
+        "row_space",
+        "scales",
+        "tally",
+    ]
+)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -77,6 +94,12 @@ class OnePass:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self.__post_init__()  # arrays come writable out of a pickle
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def __dir__(self) -> list[str]:
+        return public_names(self, INTERNAL)
 
     def __repr__(self) -> str:
         rows = f"{self.n_rows:,} rows met once"

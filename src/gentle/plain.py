@@ -15,6 +15,7 @@ from gentle.batch import EXACT_COLUMNS, Floats
 from gentle.columns import numbers
 from gentle.errors import GentleError
 from gentle.levels import Levels
+from gentle.sources import Shift
 from gentle.sparse import gathered
 
 
@@ -70,6 +71,16 @@ class Plain:
     @property
     def unreferenced(self) -> tuple[str, ...]:
         """None: the first level of each text is the reference."""
+        return ()
+
+    @property
+    def dates(self) -> tuple[str, ...]:
+        """None: a column of dates is refused."""
+        return ()
+
+    @property
+    def shifts(self) -> tuple[Shift, ...]:
+        """None: columns are those of their own row."""
         return ()
 
     @property

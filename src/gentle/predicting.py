@@ -20,11 +20,13 @@ from gentle.errors import (
     CovarianceWarning,
     GentleError,
     GentleWarning,
+    is_choice,
     is_number,
     listed,
     near,
 )
 from gentle.estimability import RowSpace, Unestimable
+from gentle.files import refuse_same
 from gentle.levels import Unseen, check_unseen
 from gentle.sieve import Mask
 from gentle.sinks import (
@@ -39,7 +41,7 @@ from gentle.sinks import (
     stacked,
     write_file,
 )
-from gentle.sources import Chunk, Plan, Schema, Source, unreadable, with_columns
+from gentle.sources import Chunk, Plan, Schema, Source, files_of, unreadable, with_columns
 from gentle.spreading import placed
 
 if TYPE_CHECKING:
@@ -92,6 +94,19 @@ class Predictions:
     std_error: Floats  # of the mean, or of a new observation
     low: Floats
     high: Floats
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def __str__(self) -> str:
+        parts = (self.value, self.std_error, self.low, self.high)
+        wide = self.value.ndim == 2
+        heads = (
+            [f"{name} {j + 1}" for name in COLUMNS for j in range(self.value.shape[1])]
+            if wide
+            else COLUMNS
+        )
+        return str(as_columns(heads, np.column_stack(parts)))
 
 
 @dataclass(frozen=True)
@@ -177,7 +192,7 @@ class Asked:
         return self.level is not None and self.kind == "new"
 
     def __post_init__(self) -> None:
-        if self.unestimable not in (None, *get_args(Unestimable)):
+        if not is_choice(self.unestimable, (None, *get_args(Unestimable))):
             raise GentleError(
                 f"unestimable must be {listed(get_args(Unestimable), 'or')}, and is {self.unestimable!r}"
             )
@@ -185,7 +200,7 @@ class Asked:
             raise GentleError(
                 "weights say how noisy new rows are: they need interval= and kind='new'"
             )
-        if self.kind not in get_args(Kind):
+        if not is_choice(self.kind, get_args(Kind)):
             raise GentleError(f"kind must be {listed(get_args(Kind), 'or')}, and is {self.kind!r}")
         check_unseen(self.unseen)
 
@@ -223,6 +238,7 @@ def _arrays(model: Model, asked: Asked, pieces: Sequence[Floats]) -> Floats | Pr
 def predict_to(model: Model, data: Any, path: Path, offset: Any, asked: Asked) -> Written:
     """A file of predictions, row by row as the rows come, in memory that does not grow with them."""
     answers = _Answers(model, data, offset, asked)
+    answers.refuse_to_replace(path)
     write_file(path, answers.frames(), answers.schema)
     answers.warn(stacklevel=4)
     return answers.written
@@ -271,6 +287,10 @@ class _Answers:
                 self._counts.update(one.counts)
                 yield one.chunk, one.numbers
 
+    def refuse_to_replace(self, path: Path) -> None:
+        """Raises GentleError where predictions would replace a file that is read."""
+        refuse_same(path, files_of(self._source), "name another file for the predictions")
+
     def frames(self) -> Iterator[pl.DataFrame]:
         """Predictions as columns, after those of the rows where these are to stay."""
         own = self._own_schema
@@ -282,7 +302,8 @@ class _Answers:
     def _own_schema(self) -> Schema:
         """The columns of the rows, without those that were given as arrays."""
         schema = self._source.schema()
-        return {name: dtype for name, dtype in schema.items() if name not in GIVEN_AS_ARRAYS}
+        hidden = {*GIVEN_AS_ARRAYS, *(shift.name for shift in self._model.design.shifts)}
+        return {name: dtype for name, dtype in schema.items() if name not in hidden}
 
     @property
     def schema(self) -> Schema:

@@ -58,12 +58,7 @@ class Refinement:
 
     def _of(self, batch: Batch) -> Refinement:
         """Of a block of rows alone."""
-        mass = _mass(batch)
-        unit = np.ones((len(batch.x), 1)) if mass is None else _even_power(mass.high)
-        a = cut(self._rows(batch) * unit)
-        y = Doubled(*(part * unit for part in _target(batch)))
-        residual = y.minus(a.times(self._widened(batch, self.coef)))
-        rest = None if mass is None else Doubled(*(part / unit**2 for part in mass))
+        a, residual, rest = self._scaled(batch)
         weighted = residual if rest is None else residual.times(rest)
         return replace(
             self,
@@ -72,13 +67,42 @@ class Refinement:
             gram=None if self.basis is None else self._gram(batch, a, self.basis, rest),
         )
 
+    def seen(self, batch: Batch) -> tuple[Floats, Floats, Floats | float]:
+        """(u r (n, k), u X B (n, q), w / u^2) of the rows of a batch, u the power of two near sqrt(w).
+
+        All are rounded to float64 from double-double.
+        """
+        assert self.basis is not None
+        a, residual, rest = self._scaled(batch)
+        directions = self._directions(batch, a, self.basis)
+        return residual.high, directions, 1.0 if rest is None else rest.high
+
+    def reach(self, batch: Batch) -> Floats:
+        """u (|y| + |a| |b|) of the rows of a batch, (n, k): the terms that residuals are made of."""
+        mass = _mass(batch)
+        unit = np.ones((len(batch.x), 1)) if mass is None else _even_power(mass.high)
+        terms = np.abs(self._rows(batch)) @ np.abs(self._widened(batch, self.coef).high)
+        return np.asarray((np.abs(batch.y.numpy()) + terms) * unit)
+
+    def _scaled(self, batch: Batch) -> tuple[Sliced, Doubled, Doubled | None]:
+        """(u a, u r, w / u^2) of the rows of a batch; None for rows of mass 1."""
+        mass = _mass(batch)
+        unit = np.ones((len(batch.x), 1)) if mass is None else _even_power(mass.high)
+        a = cut(self._rows(batch) * unit)
+        y = Doubled(*(part * unit for part in _target(batch)))
+        residual = y.minus(a.times(self._widened(batch, self.coef)))
+        return a, residual, None if mass is None else Doubled(*(part / unit**2 for part in mass))
+
     def _gram(self, batch: Batch, a: Sliced, basis: Doubled, mass: Doubled | None) -> Floats:
-        size = a.sizes @ np.abs(self._widened(batch, basis).high)
-        spare = SPARE_BITS + np.log2(max(float(size.max(initial=0.0)) * np.sqrt(self.total), 1.0))
-        directions = a.times(self._widened(batch, basis), BITS + int(np.ceil(spare))).high
+        directions = self._directions(batch, a, basis)
         if mass is not None:
             directions *= np.sqrt(mass.high)
         return np.asarray(directions.T @ directions)
+
+    def _directions(self, batch: Batch, a: Sliced, basis: Doubled) -> Floats:
+        size = a.sizes @ np.abs(self._widened(batch, basis).high)
+        spare = SPARE_BITS + np.log2(max(float(size.max(initial=0.0)) * np.sqrt(self.total), 1.0))
+        return a.times(self._widened(batch, basis), BITS + int(np.ceil(spare))).high
 
     def _rows(self, batch: Batch) -> Floats:
         """[1 x low] of a batch: low parts, where there are any, are columns of their own."""

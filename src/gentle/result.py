@@ -25,6 +25,7 @@ from gentle.estimability import RowSpace, Unestimable
 from gentle.exact import Exact, Placing
 from gentle.given import rows_again
 from gentle.inference import Contrast, Wald
+from gentle.layout import public_names
 from gentle.levels import Unseen
 from gentle.meat import Sandwich
 from gentle.predicting import Asked, Kind, Written, predict, predict_to, refuse_level
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from gentle.pictures.fit import FitPictures
 
 Sums = Moments | Triangle
+TINY = float(np.finfo(np.float64).tiny)  # below it float64 loses digits
 SAME_ROWS_TOL = 1e-9  # of the target's size: fits of the same rows agree to rounding
 
 
@@ -61,6 +63,30 @@ class Descent:
     trace: tuple[Progress, ...]
     stop: Stop
     exact_seconds: float = 0.0  # that the exact answer beside it took
+
+
+INTERNAL = frozenset(  # attributes that other modules use
+    [
+        "answer",
+        "choices",
+        "coarse",
+        "default_unestimable",
+        "descent_values",
+        "exact_values",
+        "explained",
+        "heteroskedastic",
+        "placing",
+        "predict_rows",
+        "predict_x",
+        "question",
+        "row_space",
+        "sandwich",
+        "single",
+        "sums",
+        "tally",
+        "way",
+    ]
+)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -99,6 +125,12 @@ class Fit:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self.__post_init__()  # arrays come writable out of a pickle
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def __dir__(self) -> list[str]:
+        return public_names(self, INTERNAL)
 
     def __repr__(self) -> str:
         rows = f"{self.n_rows:,.0f} rows"
@@ -155,7 +187,7 @@ class Fit:
 
         Then t, p, F and intervals are undefined, since only rounding would make them.
         """
-        return bool(self.answer.noise_free[0])
+        return bool(self.answer.perfect[0])
 
     @property
     def inference_note(self) -> str:
@@ -195,13 +227,18 @@ class Fit:
 
     @cached_property
     def vcov(self) -> Floats:
-        """(q, q) covariance of the exact coefficients, by `choices.errors`; nan under a ridge."""
+        """(q, q) covariance of the exact coefficients, by `choices.errors`; nan under a ridge.
+
+        It is nan as well where float64 cannot hold the number, in units that are far from 1.
+        """
         q = len(self.names)
         if self.l2:
             return np.full((q, q), np.nan)
-        basis = self.answer.basis
-        with np.errstate(over="ignore", invalid="ignore"):
-            vcov = self.placing.vcov(basis @ self.sandwich.meat @ basis.T)
+        lengths, scaled = self._scaled_covariance
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            vcov = (lengths[:, None] * scaled) * lengths
+            beyond = (scaled != 0) & ~((np.abs(vcov) >= TINY) & np.isfinite(vcov))
+        vcov[beyond] = np.nan
         vcov.flags.writeable = False
         return vcov
 
@@ -279,15 +316,20 @@ class Fit:
 
     def _tested(self, matrix: Floats, values: Floats, labels: Sequence[str]) -> Contrast:
         """Restrictions R b = r of the exact solution: R (m, q), r (m,) and their texts."""
-        vcov = np.full_like(self.vcov, np.nan) if self._untestable else self.vcov
+        lengths, scaled = self._scaled_covariance
+        unit = np.ldexp(1.0, np.frexp(np.where(lengths > 0, lengths, 1.0))[1])
+        scaled = scaled * np.outer(lengths / unit, lengths / unit)
+        if self._untestable:
+            scaled = np.full_like(scaled, np.nan)
         return inference.contrast(
             matrix,
             values,
             self.exact_values,
-            vcov,
+            scaled,
             self.df,
             labels,
             self.names,
+            unit=unit,
             reason=self._untestable,
         )
 
@@ -484,8 +526,9 @@ class Fit:
 
         Rows are read and written a batch at a time: memory does not grow with them. The ending says the
         format: .csv, .parquet, .arrow, .ipc, .feather, .ndjson or .jsonl. The file is whole or not there.
-        With `append` the columns stay as they were read: 007 of a CSV was read as the number 7, and NA as a
-        missing value. Returns how many rows there were, and how many of them have no prediction.
+        With `append` the columns are written as they were read: NA of a CSV as a missing value. A file
+        that is read here is not replaced. Returns how many rows there were, and how many of them have no
+        prediction.
 
         Raises GentleError as `predict` does, and where the file cannot be written.
         """
@@ -743,14 +786,27 @@ class Fit:
     @cached_property
     def _std_errors(self) -> Floats:
         """Of unit rows of the basis, times their lengths: squares of far units are never formed."""
-        if self.l2 or not len(self.answer.coef):
+        if self.l2:
             return np.full(len(self.names), np.nan)
+        lengths, scaled = self._scaled_covariance
+        with np.errstate(invalid="ignore"):
+            return np.asarray(lengths * np.sqrt(np.diag(scaled)))
+
+    @cached_property
+    def _scaled_covariance(self) -> tuple[Floats, Floats]:
+        """(lengths (q,) of the rows of the basis, covariance (q, q) of the coefficients over these)."""
+        if not len(self.answer.coef):
+            q = len(self.names)
+            return np.full(q, np.nan), np.full((q, q), np.nan)
         basis = self.placing.rows(self.answer.basis)
         lengths = np.linalg.norm(basis, axis=1)
+        if self.sandwich.scaled is not None:
+            return lengths, self.sandwich.scaled
         along = basis / np.where(lengths == 0, 1.0, lengths)[:, None]
         with np.errstate(invalid="ignore"):
-            variances = ((along @ self.sandwich.meat) * along).sum(axis=1)
-            return np.asarray(lengths * np.sqrt(variances))
+            scaled = along @ self.sandwich.meat @ along.T
+            np.fill_diagonal(scaled, ((along @ self.sandwich.meat) * along).sum(axis=1))
+        return lengths, (scaled + scaled.T) / 2
 
     def _named(self, values: Floats) -> Mapping[str, float]:
         return MappingProxyType(dict(zip(self.names, map(float, values), strict=True)))
@@ -877,6 +933,12 @@ class Fits(Mapping[str, Fit]):
 
     def __len__(self) -> int:
         return len(self.fits)
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def __dir__(self) -> list[str]:
+        return public_names(self, INTERNAL | {"fits"})
 
     def __repr__(self) -> str:
         return (

@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from queue import Full, Queue
+from queue import Empty, Full, Queue
+from threading import Event, Lock
 from typing import Any
 
 import numpy as np
@@ -62,27 +63,46 @@ def _pour(
     given back.
     """
     ahead: Queue[pl.DataFrame | None] = Queue(AHEAD)
+    writing, cancelled = Lock(), Event()
+    ended = Event()  # however this function ends, also by a signal at any point of it
 
     def taken(*_: Any) -> Iterator[pl.DataFrame]:
-        while (frame := ahead.get()) is not None:
+        while True:
+            try:
+                frame = ahead.get(timeout=PATIENCE)
+            except Empty:
+                if ended.is_set():
+                    return
+                continue
+            if frame is None:
+                return
             yield frame
 
+    def work() -> None:
+        with writing:
+            if not cancelled.is_set():
+                sink(register_io_source(taken, schema=pl.Schema(schema)))
+
     with ThreadPoolExecutor(1) as thread:
-        sinking = thread.submit(sink, register_io_source(taken, schema=pl.Schema(schema)))
-
-        def hand(frame: pl.DataFrame | None) -> None:
-            while not sinking.done():  # it may have failed, and take no more
-                with suppress(Full):
-                    ahead.put(frame, timeout=PATIENCE)
-                    return
-
         try:
+            sinking = thread.submit(work)
             for frame in frames:
-                hand(frame)
+                while not sinking.done():  # it may have failed, and take no more
+                    with suppress(Full):
+                        ahead.put(frame, timeout=PATIENCE)
+                        break
                 if sinking.done():
                     break
+        except BaseException:
+            cancelled.set()
+            raise
         finally:
-            hand(None)
+            ended.set()
+            with suppress(Full):
+                ahead.put_nowait(None)
+            if cancelled.is_set():
+                with writing:  # a signal may have hidden from the executor a thread that it started
+                    pass
         sinking.result()
 
 

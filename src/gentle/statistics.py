@@ -35,6 +35,7 @@ from gentle.sparse import is_sparse, unwrapped
 EPSILON = float(np.finfo(np.float64).eps)
 LARGEST = 1e140  # of a number, and of the inverse of a spread
 SPARSE_ROWS = 2**14  # in a block, at least
+STEP = 0.125  # of the bound on rounding: what it is of a single sum
 SAFE = 1e75  # squares of numbers within 1/SAFE and SAFE neither overflow nor vanish in sums
 
 
@@ -110,7 +111,7 @@ class Moments:
     first: Floats = field(default_factory=lambda: np.empty(0))  # (p + k,)
     second: Floats = field(default_factory=lambda: np.empty((0, 0)))  # (p + k, p + k)
     n_targets: int = 1
-    taken: float = 1.0  # how much more than what is left the sums have held, where rows were taken
+    rounded: Floats | None = None  # (1 + p + k,) see `held`; None where no rows were taken away
 
     def add(self, batch: Batch) -> Moments:
         if not len(batch.x):
@@ -137,14 +138,33 @@ class Moments:
         first = other.first * change
         second = other.second * np.outer(change, change)
         cross = np.outer(first, d)
-        return replace(
+        merged = replace(
             self,
             n_rows=self.n_rows + other.n_rows,
             total=self.total + other.total,
             first=self.first + first + other.total * d,
             second=self.second + second + cross + cross.T + other.total * np.outer(d, d),
-            taken=max(self.taken, other.taken),
         )
+        if self.rounded is None and other.rounded is None and other.total > 0:
+            return merged
+        moved = _held_from(other.held, d, change)
+        step = STEP * (self._squares + moved)
+        return replace(merged, rounded=np.sqrt(self.held**2 + moved**2 + step**2))
+
+    @property
+    def held(self) -> Floats:
+        """How large the squares of [1 z-c] are whose rounding is in the sums, (1 + p + k,).
+
+        Those of the rows; and where rows were taken away also of these, and of the sums on the way. Each of
+        them was rounded by itself, so they add up as independent errors do: what came and went a
+        thousand times does not count a thousand times.
+        """
+        return self._squares if self.rounded is None else np.maximum(self._squares, self.rounded)
+
+    @property
+    def _squares(self) -> Floats:
+        """Those of [1 z-c] of the rows, (1 + p + k,)."""
+        return np.asarray(np.abs(np.append(self.total, np.diag(self.second))))
 
     def of(self, target: int) -> Moments:
         """The moments of x and one of the targets."""
@@ -161,6 +181,7 @@ class Moments:
             unit=self.unit[kept],
             first=self.first[kept],
             second=self.second[np.ix_(kept, kept)],
+            rounded=None if self.rounded is None else self.rounded[[0, *(1 + j for j in kept)]],
         )
 
     def subtract(self, other: Moments) -> Moments:
@@ -182,7 +203,7 @@ class Moments:
                 f"taking away {other.n_rows:,.0f} of {self.n_rows:,.0f} rows would lose more than half "
                 "of the digits of what is left: fit the rows that stay instead"
             )
-        return replace(left, taken=left.taken / min(share, 1.0))
+        return left._about_means()
 
     def negative(self) -> Moments:
         """What takes these rows away again when it is merged."""
@@ -192,6 +213,25 @@ class Moments:
             total=-self.total,
             first=-self.first,
             second=-self.second,
+        )
+
+    def _about_means(self) -> Moments:
+        """The same, shifted to the means where these have moved far from the shift.
+
+        What goes and what comes may drift: about a far point its spread would be lost.
+        """
+        mean = self.first / self.total
+        if (np.abs(mean) <= self._scale).all():
+            return self
+        shift = self.shift + mean / self.unit
+        d = (self.shift - shift) * self.unit
+        cross = np.outer(self.first, d)
+        return replace(
+            self,
+            shift=shift,
+            first=self.first + self.total * d,
+            second=self.second + cross + cross.T + self.total * np.outer(d, d),
+            rounded=_held_from(self.held, d, np.ones_like(d)),
         )
 
     @property
@@ -208,10 +248,17 @@ class Moments:
     @property
     def growth(self) -> float:
         """By how much sums about the shift, and of rows since taken away, exceed those about the means."""
+        far = float(np.abs(self.first / self.total / self._scale).max(initial=0.0))
+        if self.rounded is None:
+            return 1 + far**2
+        now = self.total * np.append(1.0, self._scale**2)
+        return max(1 + far**2, float((self.held / now).max()))
+
+    @property
+    def _scale(self) -> Floats:
+        """The scales of the coordinates, in units."""
         coordinates = self.coordinates
-        scale = np.concatenate([coordinates.scale, coordinates.target_scale]) * self.unit
-        far = float(np.abs(self.first / self.total / scale).max(initial=0.0))
-        return self.taken * (1 + far**2)
+        return np.concatenate([coordinates.scale, coordinates.target_scale]) * self.unit
 
     def correlation(self, coordinates: Coordinates) -> Floats:
         """The mean of (u v)(u v)', (p + k, p + k); a column that does not vary has zeros."""
@@ -781,6 +828,11 @@ def _around(batch: Batch) -> Coordinates:
     scale = np.where(spread > EPSILON * np.abs(centre), spread, far)
     p = batch.x.shape[1]
     return Coordinates(centre[:p], scale[:p], centre[p:], scale[p:], intercept=True)
+
+
+def _held_from(held: Floats, d: Floats, change: Floats) -> Floats:
+    """`Moments.held` about a point at a distance d, in units changed by a factor."""
+    return np.append(held[0], (np.sqrt(held[1:]) * change + np.abs(d) * np.sqrt(held[0])) ** 2)
 
 
 def _share_left(before: Floats, after: Floats) -> float:

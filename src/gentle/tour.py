@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -33,6 +34,9 @@ EVERY = 5  # steps between two lines of progress
 FEWEST_ROWS = 12
 MOST_ROWS = 10_000_000
 MOST_NOISE = 1e6
+GROWTH = 1e6  # times the first loss: by then it is plain that a descent runs away
+FARTHEST = 1e100  # the largest loss that a further step starts from
+RUNAWAY_STEPS = 100
 MOST_POINTS_OF_PATH = 400  # points of the path that are drawn
 TOLERANCE = 1e-3  # standard errors
 
@@ -52,6 +56,7 @@ class Options:
     iterations: int = 1_000
     batch_size: int | None = None  # None: every step sees all rows
     noise: float = 1 / 3
+    schedule: str = "constant"  # or 1/t: of the learning rate, with a batch size
 
     @property
     def stochastic(self) -> bool:
@@ -70,6 +75,8 @@ class Options:
             raise GentleError(f"the batch size must be 1 or more, and is {self.batch_size}")
         if not 0 <= self.noise <= MOST_NOISE:
             raise GentleError(f"the noise must be from 0 to {MOST_NOISE:g}, and is {self.noise}")
+        if self.schedule not in get_args(textbook.Schedule):
+            raise GentleError(f"schedule must be 'constant' or '1/t', and is {self.schedule!r}")
         if not 0 < self.learning_rate < float("inf"):
             raise GentleError(
                 f"the learning rate must be a number above 0, and is {self.learning_rate}"
@@ -122,6 +129,7 @@ def tour(options: Options, story: Story, folder: Path | None = None) -> Ending:
     _score(story)
     arbitrary = _arbitrary_model(train, story, draw, generator)
     _parameter(arbitrary, story)
+    options = _stable(train, arbitrary, options, story, draw)
     parameter, trace = _loop(train, arbitrary, options, story, draw)
     test_error = _test(parameter, test, options, story, draw)
     ending = _normal_equation(train, arbitrary, parameter, trace, test_error, options, story, draw)
@@ -233,6 +241,45 @@ def _parameter(model: Tensor, story: Story) -> None:
     story.output(f"parameter.requires_grad = {parameter.requires_grad}")
 
 
+def _stable(train: Toy, start: Tensor, options: Options, story: Story, draw: _Pictures) -> Options:
+    """The options, with a learning rate that arrives; one that runs away is shown first."""
+    size = options.batch_size if options.stochastic else None
+    limit = textbook.largest_stable_rate(train.data, size)
+    rate = options.learning_rate
+    if rate <= limit:
+        return options
+    story.title("A learning rate that is too large")
+    trace = _run_away(train, start, options, _Lines(story, every=1))
+    rows = "" if size is None else f" in minibatches of {size:,}"
+    story.text(
+        f"With a learning rate of {rate:g} the loss grows. Each step overshoots the minimum by more than "
+        "the distance that it had to go. The largest stable learning rate for these rows"
+        f"{rows} is {limit:.4g}: it is 1 / the largest eigenvalue of X'X/n"
+        + (", and less for minibatches. " if size else ". ")
+        + f"The tour goes on with half of it, {limit / 2:.4g}."
+    )
+    draw.divergence(trace, _error(textbook.normal_equation(train.data, train.target), train))
+    return replace(options, learning_rate=limit / 2)
+
+
+def _run_away(train: Toy, start: Tensor, options: Options, watch: Watch) -> list[Step]:
+    """Steps at a learning rate that is too large, until it shows; far from where numbers end."""
+    parameter = Parameter(start.clone())
+    n, size = len(train), options.batch_size if options.stochastic else None
+    generator = torch.Generator().manual_seed(options.seed)
+    most = GROWTH * max(_error(start, train), 1.0)
+    trace: list[Step] = []
+    for number in range(1, RUNAWAY_STEPS + 1):
+        rows = torch.arange(n) if size is None else torch.randperm(n, generator=generator)[:size]
+        loss = textbook.step(parameter, train.data[rows], train.target[rows], options.learning_rate)
+        trace.append(Step(number, loss, parameter.detach().clone()))
+        watch(trace[-1])
+        error = _error(parameter.detach(), train)
+        if not error <= (most if number > 1 else FARTHEST):
+            break
+    return trace
+
+
 def _loop(
     train: Toy, start: Tensor, options: Options, story: Story, draw: _Pictures
 ) -> tuple[Parameter, list[Step]]:
@@ -281,6 +328,7 @@ def _descend(
         epochs,
         size,
         options.seed,
+        schedule="1/t" if options.schedule == "1/t" else "constant",
         start=start,
         watch=watch,
     )
@@ -289,12 +337,12 @@ def _descend(
 class _Lines:
     """Tells a line of progress every few steps."""
 
-    def __init__(self, story: Story) -> None:
-        self._story = story
+    def __init__(self, story: Story, every: int = EVERY) -> None:
+        self._story, self._every = story, every
         self._last: float | None = None
 
     def __call__(self, step: Step) -> None:
-        if step.number != 1 and step.number % EVERY:
+        if step.number != 1 and step.number % self._every:
             return
         line = f"step {step.number:>5,}   mean squared error {step.loss:>15.10f}"
         if self._last is not None:
@@ -306,14 +354,19 @@ class _Lines:
 
 def _ending_of(trace: list[Step], options: Options) -> str:
     last = trace[-1]
+    if options.stochastic and options.schedule == "1/t":
+        return (
+            f"After {last.number:,} steps of {options.batch_size:,} rows the passes are over. The learning "
+            "rate fell as 1/t, so that the parameter settles although the loss of minibatches jumps."
+        )
     if options.stochastic:
         return (
             f"After {last.number:,} steps of {options.batch_size:,} rows the passes are over. The loss "
             "still jumps from minibatch to minibatch: at a constant rate it always will."
         )
     if last.number < options.iterations:
-        return f"At step {last.number:,} the loss no longer changes, so the loop stops."
-    return f"The loop ends with its last step, {last.number:,}; the loss was still falling."
+        return f"At step {last.number:,} the loop stops: {last.stop}."
+    return f"The loop ends with its last step, {last.number:,}; the coefficients were still moving."
 
 
 def _test(
@@ -375,8 +428,10 @@ def _exact(train: Toy) -> Exact:
 
 
 def _cause(trace: list[Step], options: Options) -> Cause:
-    if options.stochastic:
+    if options.stochastic and options.schedule == "constant":
         return "wandering"
+    if options.stochastic:
+        return "not converged"
     return "not converged" if len(trace) == options.iterations else "flat"
 
 
@@ -431,6 +486,13 @@ class _Pictures:
             of = "each minibatch" if options.stochastic else "all train rows"
             save(loss.loss_curve(steps, losses, least, of), self._folder / "loss.png")
             self._story.picture("loss.png", "Loss against step, both on logarithmic scales.")
+
+    def divergence(self, trace: list[Step], least: float) -> None:
+        if self._folder is not None:
+            steps = np.array([step.number for step in trace])
+            losses = np.array([step.loss for step in trace])
+            save(loss.loss_curve(steps, losses, least), self._folder / "divergence.png")
+            self._story.picture("divergence.png", "The loss grows at a rate that is too large.")
 
     def surface(self, train: Toy, start: Tensor, trace: list[Step], exact: Tensor) -> None:
         if self._folder is not None:

@@ -27,7 +27,7 @@ from gentle.formula import Parsed, kind_of_type, parse
 from gentle.learning import check_state, learn_states, learns, walk_all
 from gentle.levels import Levels
 from gentle.sieve import Mask, Sight
-from gentle.sources import Schema
+from gentle.sources import Schema, Shift
 from gentle.sparse import gathered
 
 KINDS = {
@@ -142,6 +142,16 @@ class Wilkinson:
                 if factor.is_category and not (reduced and factor.is_treatment)
             )
         )
+
+    @property
+    def dates(self) -> tuple[str, ...]:
+        """The columns of dates and durations."""
+        return tuple(name for name, kind in self.kinds.items() if kind in ("date", "duration"))
+
+    @property
+    def shifts(self) -> tuple[Shift, ...]:
+        """The columns of rows before, which lag() and diff() need."""
+        return self.parsed.shifts
 
     @property
     def computes(self) -> bool:

@@ -449,9 +449,8 @@ def test_a_function_that_cannot_be_is_refused_with_the_way_out(text, words):
 
 
 def test_a_choice_in_other_letters_is_suggested():
-    for choice, wanted in (({"errors": "hc1"}, "HC1"), ({"solver": "SGD"}, "sgd")):
-        with pytest.raises(GentleError, match=f"did you mean '{wanted}'"):
-            gentle.fit(frame(), "y ~ a", **choice)
+    with pytest.raises(GentleError, match="did you mean 'sgd'"):
+        gentle.fit(frame(), "y ~ a", solver="SGD")
 
 
 def test_a_near_name_is_suggested():

@@ -306,3 +306,84 @@ def test_a_dataset_reads_only_the_columns_that_are_needed():
     close(gentle.fit(data, "y ~ x + z", errors="HC1").coef)
     close(gentle.fit(data, "y ~ x + z", solver="sgd").exact)
     assert gentle.fit(data, "y ~ x + z", test=0.25).held_out is not None
+
+
+def results():
+    many = RNG.normal(size=(2_000, 2))
+    y = many.sum(axis=1) + RNG.normal(size=2_000)
+    yield gentle.fit((X, Y))
+    yield gentle.fit((X, np.column_stack([Y, -Y])))
+    yield gentle.fit((many, y), passes=1, errors="random-scaling")
+    yield gentle.contest((X, Y), solvers=["gd"])
+
+
+def test_printing_a_result_prints_its_summary_and_completion_shows_what_users_need():
+    for result in results():
+        assert str(result) == result.summary()
+        names = dir(result)
+        assert "summary" in names
+        if isinstance(result, gentle.Contest):
+            continue
+        assert not {"placing", "sums", "tally", "question", "predict_x", "choices"} & set(names)
+        assert all(hasattr(type(result), name) or hasattr(result, name) for name in names)
+    predictions = gentle.fit((X, Y)).predict(X, interval=0.9)
+    assert len(predictions) == N
+    assert "prediction" in str(predictions)
+    assert {"fit", "load", "certify", "LinearRegression"} <= set(dir(gentle))
+
+
+ODD = {
+    "a number": 1.5,
+    "a long integer": 10**400,
+    "nothing": None,
+    "bytes": b"x",
+    "an object": object(),
+    "a class": int,
+    "a function": lambda: 3,
+    "an array": np.ones(3),
+    "complex numbers": np.ones(N) * 1j,
+    "objects": np.array([object()] * 3),
+    "a tensor without data": torch.ones(N, device="meta"),
+    "a module": torch.nn.Linear(1, 1),
+    "an empty frame": pd.DataFrame(),
+    "a frame": pl.DataFrame({"a": [1]}),
+    "a plan": pl.LazyFrame({"a": [1]}),
+    "a series": pd.Series([1.0, 2.0]),
+    "missing values": pd.Series([pd.NA] * N),
+    "an Arrow array": pa.array([1]),
+    "a set": {1},
+    "an iterator": iter([1]),
+}
+FIT = gentle.fit(FRAME, "y ~ x")
+ENTRIES = {
+    "fit": lambda odd: gentle.fit(odd, target="y"),
+    "fit a pair": lambda odd: gentle.fit((odd, Y)),
+    "fit to y": lambda odd: gentle.fit((X, odd)),
+    "fit batches": lambda odd: gentle.fit([odd, odd]),
+    "fit columns": lambda odd: gentle.fit({"x": odd, "y": odd}, target="y"),
+    "formula": lambda odd: gentle.fit(FRAME, odd),
+    "predict": lambda odd: FIT.predict(odd),
+    "influence": lambda odd: FIT.influence(odd),
+    "test": lambda odd: FIT.test(odd),
+    "certify": lambda odd: gentle.certify(odd, FRAME, "y ~ x"),
+    "load": lambda odd: gentle.load(odd),
+    "Online": lambda odd: gentle.Online().partial_fit(odd, Y),
+    "Online y": lambda odd: gentle.Online().partial_fit(X, odd),
+} | {
+    f"fit, {option}": lambda odd, option=option: gentle.fit(FRAME, "y ~ x", **{option: odd})
+    for option in (
+        *("weights", "offset", "cluster", "l2", "solver", "tol", "digits", "errors", "lags", "rank"),
+        *("method", "missing", "seed", "max_passes", "time_limit", "intercept", "names", "unseen"),
+        *("features", "target", "passes", "watch"),
+    )
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_any_object_as_any_argument_is_taken_or_refused_in_a_sentence(entry):
+    for odd in ODD.values():
+        try:
+            ENTRIES[entry](odd)
+        except GentleError as error:
+            assert len(str(error)) > 15  # noqa: PT017

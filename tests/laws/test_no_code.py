@@ -6,6 +6,7 @@ import resource
 import sys
 import time
 import warnings
+from copy import deepcopy
 
 import numpy as np
 import polars as pl
@@ -253,7 +254,7 @@ def mutated(document, rng, formulas):
         elif rng.random() < 0.15:
             del parent[last]
         else:
-            parent[last] = rng.choice([*JUNK, rng.choice(HOSTILE), formulas.formula()])
+            parent[last] = deepcopy(rng.choice([*JUNK, rng.choice(HOSTILE), formulas.formula()]))
         if not isinstance(encoder, dict):
             break
     return document

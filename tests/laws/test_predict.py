@@ -277,14 +277,16 @@ def test_a_file_that_is_replaced_keeps_its_mode(fit, rows, tmp_path):
     assert [it.stat().st_mode & 0o777 for it in (new, tmp_path / "a.gentle")] == [0o640, 0o640]
 
 
-def test_a_file_may_become_itself_with_predictions(fit, rows, tmp_path):
+def test_predictions_are_appended_to_a_copy_alone(fit, rows, tmp_path):
+    """What is read is never replaced; tests/laws/test_writing.py has all the ways to name it."""
     path = tmp_path / "rows.parquet"
     rows.write_parquet(path)
-    fit.predict_to(path, path, append=True)
-    assert_frame_equal(pl.read_parquet(path).drop("prediction"), rows)
-    with pytest.raises(gentle.GentleError, match="'prediction' already"):
+    with pytest.raises(gentle.GentleError, match="would be replaced"):
         fit.predict_to(path, path, append=True)
-    assert "prediction" in pl.read_parquet_schema(path)
+    fit.predict_to(path, tmp_path / "out.parquet", append=True)
+    assert_frame_equal(pl.read_parquet(tmp_path / "out.parquet").drop("prediction"), rows)
+    with pytest.raises(gentle.GentleError, match="'prediction' already"):
+        fit.predict_to(tmp_path / "out.parquet", tmp_path / "more.parquet", append=True)
 
 
 def test_what_goes_wrong_on_the_way_leaves_nothing(fit, rows, tmp_path):

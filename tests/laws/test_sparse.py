@@ -250,10 +250,10 @@ def test_a_descent_alone_is_scored_without_a_warning(wide):
     ("options", "what"),
     [
         ({"solver": "gd"}, "the rule 'gd' takes its steps from it: take 'sgd', 'lbfgs' or 'cg'"),
-        ({"errors": "HC1"}, "errors, digits, rank and method ask for one"),
-        ({"digits": 12}, "errors, digits, rank and method ask for one"),
-        ({"rank": "raise"}, "errors, digits, rank and method ask for one"),
-        ({"method": "qr"}, "errors, digits, rank and method ask for one"),
+        ({"errors": "HC1"}, "errors, digits, rank, rank_tol and method ask for one"),
+        ({"digits": 12}, "errors, digits, rank, rank_tol and method ask for one"),
+        ({"rank": "raise"}, "errors, digits, rank, rank_tol and method ask for one"),
+        ({"method": "qr"}, "errors, digits, rank, rank_tol and method ask for one"),
     ],
     ids=str,
 )

@@ -249,6 +249,28 @@ def test_a_coefficient_is_printed_once_unless_the_answers_differ(command):
     assert re.search(r"descent +exact", out)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "gentle fit {}.csv --target y",
+        "gentle predict {} examples/norris.csv",
+        "gentle certify examples/norris.csv 'y ~ x' --coef {}.json",
+        "gentle compare examples/norris.csv 'y ~ x' --solvers cg --out {}",
+    ],
+)
+def test_a_name_that_no_file_has_for_its_length_is_refused(command, line):
+    code, out, error = command(line.format("n" * 300))
+    assert (code, out) == (2, b"")
+    assert error.count("\n") == 1
+
+
+def test_words_of_the_shell_that_hold_escapes_come_back_printable(command):
+    for words in ("--\x1b[31m", "'--test=\x1b]0;t\x07'", "--target=\x9bm", "--engine=\u202eno"):
+        code, out, error = command(f"gentle fit examples/norris.csv {words}")
+        assert (code, out) == (2, b"")
+        assert error.replace("\n", "").isprintable()
+
+
 # --- Ctrl-C ----------------------------------------------------------------------------------------
 
 
@@ -293,3 +315,21 @@ def test_ctrl_c_ends_the_command_in_a_sentence_at_any_time(tmp_path, environment
         endings.add(process.returncode)
         assert not [path for path in tmp_path.rglob("*") if ".part" in path.name]
     assert 130 in endings
+
+
+# --- README ----------------------------------------------------------------------------------------
+
+
+def test_the_commands_of_the_readme_run_on_files_that_are_there(command, folder):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^(?:    |<!-- \$ )(gentle .*?)(?: -->)?$", text, re.MULTILINE)
+    assert len(lines) >= 9
+    for line in lines:
+        line, _, to = line.partition(" > ")
+        code, out, error = command(line)
+        assert code == 0, (line, error)
+        assert error == ""
+        if to:
+            (folder / to).write_bytes(out)
+    for name in ("model.gentle", "predictions.parquet", "pictures/compare.png"):
+        assert (folder / name).stat().st_size > 0

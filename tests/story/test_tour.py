@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from gentle import GentleError, textbook
-from gentle.story import Output, Picture, Story, Title
+from gentle.story import Output, Picture, Story, Text, Title
 from gentle.tour import Options, tour
 
 CHAPTERS = [
@@ -201,15 +201,112 @@ def test_a_batch_of_all_rows_is_the_descent_itself():
 
 
 @pytest.mark.parametrize("batch_size", [None, 8])
-def test_a_rate_that_is_too_large_is_refused_with_the_largest_that_is_not(batch_size):
-    options = {"rows": 400, "batch_size": batch_size}
-    with pytest.raises(GentleError, match="learning rate of 3 ") as refused:
-        tour(Options(learning_rate=3.0, **options), Story())
-    largest = float(re.search(r"is ([\d.]+)$", str(refused.value))[1])
-    ending = tour(Options(learning_rate=0.999 * largest, iterations=40_000, **options), Story())
+@pytest.mark.parametrize("rate", [1.5, 3.0, 1e9, 1e300])
+def test_a_rate_that_is_too_large_is_shown_to_run_away_and_the_largest_that_is_not(
+    batch_size, rate, tmp_path
+):
+    options = {"rows": 400, "batch_size": batch_size, "iterations": 400}
+    story = Story()
+    folder = tmp_path if rate <= 3 else None
+    ending = tour(Options(learning_rate=rate, **options), story, folder)
+    (title,) = (
+        part for part in story.parts if getattr(part, "title", "").startswith("A learning rate")
+    )
+    after = story.parts[story.parts.index(title) :]
+    losses = [
+        float(found[1])
+        for part in after[: after.index(next(p for p in after if isinstance(p, Text)))]
+        if (found := re.search(r"error +([\d.]+)", getattr(part, "text", "")))
+    ]
+    assert losses[-1] > losses[0] or rate == 1e300
+    said = next(part.text for part in after if isinstance(part, Text))
+    largest = float(re.search(r"for these rows.* is ([\d.]+):", said)[1])
     assert torch.isfinite(ending.descent).all()
-    if batch_size is None:
-        torch.testing.assert_close(ending.descent, ending.exact, rtol=1e-5, atol=1e-5)
+    assert f"{largest / 2:.3g}" in said
+    assert (folder is None) or (folder / "divergence.png").stat().st_size > 1_000
+    ending = tour(Options(learning_rate=0.999 * largest, **options), quiet := Story())
+    assert not any("A learning rate" in getattr(part, "title", "") for part in quiet.parts)
+    assert torch.isfinite(ending.descent).all()
+
+
+def test_a_falling_rate_settles_where_a_constant_one_fluctuates():
+    data, target = toy(400)
+    exact = textbook.normal_equation(data, target)
+    apart = [
+        (textbook.sgd(data, target, 0.1, 60, 8, schedule=schedule)[0].detach() - exact).abs().max()
+        for schedule in ("constant", "1/t")
+    ]
+    assert apart[1] < apart[0] / 3
+    ending = tour(Options(rows=400, batch_size=8, schedule="1/t"), Story())
+    assert "wandering" not in ending.verdict.cause
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_descent_goes_on_while_its_type_shows_a_step_and_says_why_it_ends(dtype):
+    """The example of the README, for several draws."""
+    for seed in range(5):
+        generator = torch.Generator().manual_seed(seed)
+        x = torch.rand(1000, generator=generator, dtype=dtype)
+        data = torch.stack([x, torch.ones(1000, dtype=dtype)], dim=1)
+        target = 3 * x + 1 + torch.randn(1000, generator=generator, dtype=dtype) / 3
+        exact = textbook.normal_equation(data.double(), target.double())
+        parameter, trace = textbook.descend(data, target, 0.5, 20_000)
+        rounding = torch.finfo(dtype).eps
+        assert (parameter.detach() - exact).abs().max() < 1000 * rounding
+        assert (
+            trace[-1].stop
+            == f"a step is now less than {str(dtype)[6:]} can add to the coefficients"
+        )
+        assert not any(step.stop for step in trace[:-1])
+        _, few = textbook.descend(data, target, 0.5, 10)
+        assert few[-1].stop == "after 10 iterations, as asked for"
+
+
+WRONG = [
+    *({"batch_size": size} for size in (0, -1, 2.5, True, "8", None)),
+    *({"epochs": count} for count in (0, -1, 1.5, True, None)),
+    *({"seed": seed} for seed in (-1, 1.5, "a")),
+    *({"schedule": schedule} for schedule in ("2/t", None, 1)),
+]
+WRONG_BOTH = [
+    *({"learning_rate": rate} for rate in (0, -1, float("nan"), float("inf"), None, "0.1", True)),
+    *({"start": start} for start in (torch.zeros(3), [0, 0], torch.zeros(2), torch.ones(2, 1))),
+    {"start": torch.tensor([0.0, float("nan")]).double()},
+]
+
+
+@pytest.mark.parametrize("options", WRONG + WRONG_BOTH, ids=str)
+def test_every_argument_of_sgd_is_checked_with_a_sentence(options):
+    with pytest.raises(GentleError, match=r"must be|batch_size|seed"):
+        textbook.sgd(*toy(20), **options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [*WRONG_BOTH, *({"iterations": count} for count in (0, -1, 1.5, True, None))],
+    ids=str,
+)
+def test_every_argument_of_descend_is_checked_with_a_sentence(options):
+    with pytest.raises(GentleError, match="must be"):
+        textbook.descend(*toy(20), **options)
+
+
+@pytest.mark.parametrize("of", [textbook.descend, textbook.sgd, textbook.normal_equation])
+def test_rows_are_checked_with_a_sentence(of):
+    data, target = toy(20)
+    bad = data.clone()
+    bad[3, 0] = float("nan")
+    for wrong in (
+        *((bad, target), (data, target * float("inf")), (data.int(), target)),
+        *((data.float(), target), (data[:0], target[:0]), (data.numpy(), target), (data, [1.0])),
+    ):
+        with pytest.raises(GentleError, match="must"):
+            of(*wrong)
+
+
+def test_a_singular_normal_equation_is_said():
+    with pytest.raises(GentleError, match="combination of the others"):
+        textbook.normal_equation(torch.ones(5, 2).double(), torch.ones(5).double())
 
 
 def test_without_noise_the_truth_is_found():

@@ -25,6 +25,7 @@ from gentle.cli.streams import Descriptor, guard_streams
 from gentle.cli.terminal import BAD_INPUT, complain, plainly, say
 from gentle.cli.tour import tour
 from gentle.errors import GentleWarning, ReadingWarning, printable
+from gentle.files import ended_by_signals
 
 UsageError: Any = typer.BadParameter.__mro__[1]  # of click, or of typer itself since it left click
 NO_OUTPUT = 1
@@ -72,7 +73,8 @@ def run() -> NoReturn:
     warnings.simplefilter("always", ReadingWarning)
     warnings.showwarning = partial(_show_warning, warnings.showwarning)
     try:
-        code = app(standalone_mode=False) or 0
+        with ended_by_signals():
+            code = app(standalone_mode=False) or 0
         sys.stdout.flush()
     except UsageError as error:
         error.message = printable(error.message, keep="\n")

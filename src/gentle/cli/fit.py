@@ -97,7 +97,7 @@ def fit(
         ),
     ] = None,
     exact: Annotated[
-        bool, typer.Option("--exact", help="The exact answer alone, with its intervals.")
+        bool, typer.Option("--exact", help="The exact answer alone, without a descent.")
     ] = False,
     solver: Annotated[
         str,
@@ -164,8 +164,10 @@ def fit(
 ) -> None:
     """Fit a file by gradient descent and exactly, and compare the two.
 
-    Prints each coefficient by descent and by the exact solver, its standard error, t and p, and the
-    difference of the two in standard errors; R2; the rows used and dropped; and a verdict.
+    Prints each coefficient with its standard error, t, p and 95 % interval; R2; the rows used and
+    dropped; and a verdict. Where the two answers differ visibly it prints both, and their difference in
+    standard errors in place of the interval. With --json, --csv, --markdown or --latex nothing else is
+    printed; --save writes the model first in any case.
 
     The columns need no scaling and the descent no learning rate. Rows with a missing value are left
     out and counted, or what --missing says. Text columns become one column a level but the first.
@@ -181,7 +183,7 @@ def fit(
     with loading():
         from gentle.cli.export import as_written
         from gentle.driver import Progress
-        from gentle.files import refuse_place
+        from gentle.files import refuse_place, refuse_same
         from gentle.fitting import fit as fit_data
         from gentle.online import OnePass
         from gentle.result import Fits
@@ -201,6 +203,7 @@ def fit(
         raise GentleError("--shuffle says which rows to hold out: say how many with --test 0.25")
     if save is not None:
         refuse_place(save)  # before the fit, which may take long
+        refuse_same(save, [Path(str(file))], "name another file for the model")
     with working(f"Reading {short(file)}") as spinner:
         unit = "scale" if l2 else "SE"
         line = Line(tol, max_passes, time_limit, unit)

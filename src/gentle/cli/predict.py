@@ -105,6 +105,7 @@ def predict(
     if kind is not None and interval is None:
         raise GentleError("--kind says what bounds hold: ask for these with --interval 0.95")
     with loading():
+        from gentle.files import refuse_same
         from gentle.model_file import load
         from gentle.predicting import Asked, first_rows, predict_to
         from gentle.tables import predictions
@@ -123,6 +124,7 @@ def predict(
         if out is None:
             first, written = first_rows(found, file, asked, SHOWN)
         else:
+            refuse_same(out, [model], "name another file for the predictions")
             written = predict_to(found, file, out, None, asked)
     if out is None:
         show(predictions(first, written))

@@ -26,6 +26,12 @@ def tour(
     noise: Annotated[
         float, typer.Option(help="Standard deviation of the noise.", show_default="a third")
     ] = 1 / 3,
+    schedule: Annotated[
+        str,
+        typer.Option(
+            help="Of the learning rate with --batch-size: constant, or 1/t, which settles."
+        ),
+    ] = "constant",
     out: Annotated[
         Path, typer.Option(help="Folder for the pictures and the page.", metavar="DIR")
     ] = Path("tour"),
@@ -72,7 +78,7 @@ def tour(
             screen.print(f"[{part.file}] {part.caption}", style="dim", markup=False)
         last[:] = ["step" if isinstance(part, Output) and part.text.startswith("step") else ""]
 
-    options = Options(rows, seed, learning_rate, iterations, batch_size, noise)
+    options = Options(rows, seed, learning_rate, iterations, batch_size, noise, schedule)
     with nullcontext() if no_pictures else written_folder(out) as folder:
         tell(options, Story(show), folder)
     if not no_pictures:

@@ -11,10 +11,11 @@ from gentle.sources.files import read_file
 from gentle.sources.frames import Frame
 from gentle.sources.kinds import has_method, is_a, is_array, is_column, is_table
 from gentle.sources.lending import lent
-from gentle.sources.memory import joined_labels
+from gentle.sources.memory import array_of, joined_labels
 from gentle.sources.named import Named, is_of_arrays, with_names
 from gentle.sources.opening import (
     comes_in_pieces,
+    files_of,
     index_of,
     open_piece,
     open_source,
@@ -23,6 +24,7 @@ from gentle.sources.opening import (
     with_columns,
 )
 from gentle.sources.plan import Plan
+from gentle.sources.shifted import Shift, Shifted
 from gentle.sources.source import Chunk, Matrix, Schema, Source, unreadable
 from gentle.sources.sql import query
 from gentle.sources.subset import Subset, hold_out
@@ -38,9 +40,13 @@ __all__ = [
     "Partitions",
     "Plan",
     "Schema",
+    "Shift",
+    "Shifted",
     "Source",
     "Subset",
+    "array_of",
     "comes_in_pieces",
+    "files_of",
     "has_method",
     "hold_out",
     "index_of",

@@ -299,13 +299,19 @@ def _opened(
         name = name or (paths[0].name if len(paths) == 1 else path)
         source: Frame | Plan
         if size <= SMALL:
-            source = Frame(_read(kind, paths), name, index=kind.index(str(paths[0])))
+            source = Frame(
+                _read(kind, paths), name, index=kind.index(str(paths[0])), paths=tuple(paths)
+            )
         else:
             _check_alike(paths, [_schema(kind, each) for each in paths])
             source = scanned(paths, name, kind)
         return source, _said(kind, paths, name)
     except OSError as error:
         raise GentleError(f"{path} cannot be read: {error.strerror or error}") from None
+    except ValueError as error:  # of a path with a NUL
+        if isinstance(error, GentleError):
+            raise
+        raise GentleError(f"{path!r} is no path: {error}") from None
 
 
 def _local_path(path: str) -> str:

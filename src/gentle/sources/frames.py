@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import polars as pl
@@ -23,6 +24,7 @@ class Frame:
     targets: tuple[str, ...] = ()  # columns that were given as y
     weights: str | None = None  # the column that was given as weights beside X and y
     row_labels: Any = None  # the pandas index of the rows, which is not among the columns
+    paths: tuple[Path, ...] = ()  # of the files that it was read from
     seeks: ClassVar[bool] = True
     divides: ClassVar[bool] = True
     sparse: ClassVar[bool] = False

@@ -20,6 +20,7 @@ from gentle.sources.files import Files, scanned
 from gentle.sources.frames import Frame
 from gentle.sources.named import Named
 from gentle.sources.plan import Plan
+from gentle.sources.shifted import Shifted
 from gentle.sources.source import Source
 from gentle.sources.subset import Subset
 
@@ -67,7 +68,7 @@ def _held(where: Path, folder: str) -> Iterator[None]:
 
 
 def _lent(source: Source, folder: Path) -> Source:
-    if isinstance(source, Subset):
+    if isinstance(source, Subset | Shifted):
         return replace(source, source=_lent(source.source, folder))
     if isinstance(source, Named):
         return _lent(source.source, folder)

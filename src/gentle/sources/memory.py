@@ -156,9 +156,12 @@ def numbers_of(data: Any) -> Numbers:
     if values.dtype.kind != "O":
         return values
     own = [np.nan if _is_missing(value) else value for value in values.ravel()]
-    if all(is_number(value) for value in own):
+    if not all(is_number(value) for value in own):
+        return values
+    try:
         return np.array(own, dtype=np.float64).reshape(values.shape)
-    return values
+    except OverflowError:
+        raise GentleError("a number is beyond float64, whose largest is about 1.8e308") from None
 
 
 def labels_of(data: Any) -> Labels:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from numbers import Number
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from gentle.sources.arrays import Arrays, Numbers
 from gentle.sources.batches import Again, Batches, Once
 from gentle.sources.dask import Partitions, is_partitioned, partitions
 from gentle.sources.datasets import ArrowDataset
-from gentle.sources.files import CsvFiles, read_file, read_stream
+from gentle.sources.files import CsvFiles, Files, read_file, read_stream
 from gentle.sources.frames import Frame
 from gentle.sources.kinds import has_method, is_a, is_array, is_column, is_table, name_of
 from gentle.sources.memory import (
@@ -37,11 +38,12 @@ from gentle.sources.memory import (
 from gentle.sources.named import Named
 from gentle.sources.pandas_index import index_columns
 from gentle.sources.plan import Given, Plan, Types
+from gentle.sources.shifted import Shifted
 from gentle.sources.source import Source, Unreadable
-from gentle.sources.sql import Query, is_connection, is_database, query
+from gentle.sources.sql import Query, file_of, is_connection, is_database, query
 from gentle.sources.subset import Subset
 
-SOURCES = (ArrowDataset, Arrays, Batches, Frame, Named, Partitions, Plan, Query, Subset)
+SOURCES = (ArrowDataset, Arrays, Batches, Frame, Named, Partitions, Plan, Query, Shifted, Subset)
 LOADED_ROWS = 4_096  # of a dataset of torch at a time
 WEIGHTS = "(weights)"  # the name of weights that come without one
 NO_DATA = {  # what may be taken for data -> what to give instead
@@ -198,8 +200,22 @@ def _stacked(data: Any) -> Any:
     return data
 
 
+def files_of(source: Source) -> tuple[Path, ...]:
+    """The files on this machine from which the rows are read."""
+    if isinstance(source, Subset | Named):
+        return files_of(source.source)
+    if isinstance(source, Frame):
+        return source.paths
+    if isinstance(source, Plan) and isinstance(source.reader, Files):
+        return tuple(Path(path) for path in source.reader.paths if "://" not in path)
+    file = file_of(source) if isinstance(source, Query) else None
+    return () if file is None else (Path(file),)
+
+
 def index_of(source: Source) -> tuple[str, ...]:
-    """Columns that are the index of a pandas frame: features only where they are named."""
+    """Columns that are features only where they are named: the index of a pandas frame, those shifted."""
+    if isinstance(source, Shifted):
+        return (*index_of(source.source), *(shift.name for shift in source.shifts))
     if isinstance(source, Subset | Named):
         return index_of(source.source)
     if isinstance(source, Batches):
@@ -260,6 +276,10 @@ def _pair(x: Any, y: Any, weights: Any = None, *, names: Sequence[str] | None) -
         matrix = matrix_of(_stacked(x))
         source = Arrays(matrix, own := _names(matrix, names))
     targets = _targets(y, own)
+    if not targets:
+        raise GentleError(
+            "y has no columns: give the target as an array (n,), or k of them as (n, k)"
+        )
     if clash := [target for target in targets if target in own]:
         raise GentleError(
             f"X has a column '{clash[0]}' and y has that name too: rename one, or give the "

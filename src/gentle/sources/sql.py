@@ -317,6 +317,11 @@ def _is_duck(connection: Any) -> bool:
     return type(connection).__module__ in ("duckdb", "_duckdb")
 
 
+def file_of(database: Query) -> str | None:
+    """The file of a database that is one, where its URI says so."""
+    return _path(database.place) if isinstance(database.place, str) else None
+
+
 def _path(uri: str) -> str | None:
     """The file of a database that is one, if it is."""
     scheme, _, path = uri.partition(":///")
