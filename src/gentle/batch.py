@@ -70,7 +70,12 @@ class Batch:
             y=self.y.to(device),
             weight=None if self.weight is None else self.weight.to(device),
             frequency=None if self.frequency is None else self.frequency.to(device),
+            y_low=None if self.y_low is None else self.y_low.to(device),
         )
+
+    def y_minus(self, center: Tensor) -> Tensor:
+        """y - center, (n, k), with the digits that an offset left below those of y."""
+        return minus(self.y, self.y_low, center)
 
     def only(self, target: int) -> Batch:
         """The batch with one of its targets."""
@@ -114,6 +119,12 @@ class Batch:
                     n_weightless=self.n_weightless,
                 )
             yield block
+
+
+def minus(y: Tensor, low: Tensor | None, center: Tensor) -> Tensor:
+    """(y + low) - center: low adds digits only once the level of y is gone."""
+    centered = y - center
+    return centered if low is None else centered + low
 
 
 def together(batches: Sequence[Batch]) -> Batch:

@@ -10,7 +10,16 @@ import numpy as np
 import torch
 
 from gentle.driver import Limits
-from gentle.errors import GentleError, check_seed, first_line, is_choice, is_number, listed, near
+from gentle.errors import (
+    GentleError,
+    check_seed,
+    first_line,
+    is_choice,
+    is_number,
+    listed,
+    near,
+    show_value,
+)
 from gentle.meat import ERRORS
 from gentle.penalties import Ridge
 from gentle.solvers import CG, GD, LBFGS, SGD, Minibatch, Momentum, Nesterov, Newton, Solver
@@ -44,9 +53,9 @@ def _dtype_name(dtype: Any) -> Any:
     if isinstance(dtype, str | torch.dtype):
         return str(dtype).removeprefix("torch.")
     try:
-        return np.dtype(dtype).name
+        return np.dtype(dtype).name if isinstance(dtype, type | np.dtype) else show_value(dtype)
     except TypeError:
-        return dtype
+        return show_value(dtype)
 
 
 def _options(solver: type) -> tuple[str, ...]:
@@ -96,14 +105,14 @@ class Choices:
             value = getattr(self, name)
             unset = value is None and name in ("digits", "rank_tol", "time_limit")
             if not unset and not is_number(value):
-                raise GentleError(f"{name} must be a number, and is {value!r}")
+                raise GentleError(f"{name} must be a number, and is {show_value(value)}")
         for name in ("seed", "lags"):
             value = getattr(self, name)
             whole = isinstance(value, Integral) and not isinstance(value, bool)
             if not whole and not (value is None and name == "lags"):
-                raise GentleError(f"{name} must be a whole number, and is {value!r}")
+                raise GentleError(f"{name} must be a whole number, and is {show_value(value)}")
         if not isinstance(self.use_t, bool):
-            raise GentleError(f"use_t must be True or False, and is {self.use_t!r}")
+            raise GentleError(f"use_t must be True or False, and is {show_value(self.use_t)}")
         if not 0 < self.tol < float("inf"):
             raise GentleError(
                 f"tol must be a number above 0, in standard errors, and is {self.tol}"
@@ -143,10 +152,10 @@ class Choices:
             raise GentleError(f"there is no dtype '{self.dtype}': {near(str(self.dtype), DTYPES)}")
         try:
             float(torch.zeros(1, dtype=torch.float64, device=self.device))
-        except (RuntimeError, TypeError, AssertionError) as error:
+        except (RuntimeError, TypeError, ValueError, AssertionError) as error:
             raise GentleError(
-                f"device '{self.device}' cannot be used for sums in float64 here ({first_line(error)}): "
-                "leave it out to work on the processor"
+                f"device {show_value(self.device)} cannot be used for sums in float64 here "
+                f"({first_line(error)}): leave it out to work on the processor"
             ) from None
 
     def descent(self) -> Solver[Any]:

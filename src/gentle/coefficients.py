@@ -10,7 +10,7 @@ import torch
 
 from gentle.batch import INTERCEPT, Floats
 from gentle.descended import Descended
-from gentle.errors import GentleError, listed, near
+from gentle.errors import GentleError, listed, near, show_value
 from gentle.result import Fit
 from gentle.sources import array_of, is_a, is_array, is_column, is_table
 
@@ -146,5 +146,5 @@ def _number(name: str, value: Any) -> float:
         return float(value)
     except (TypeError, ValueError, OverflowError):
         raise GentleError(
-            f"the coefficient of '{name}' must be a number, and is {value!r}"
+            f"the coefficient of '{name}' must be a number, and is {show_value(value)}"
         ) from None

@@ -25,6 +25,11 @@ def is_text(dtype: pl.DataType) -> bool:
     return isinstance(dtype, pl.String | pl.Categorical | pl.Enum)
 
 
+def is_empty(dtype: pl.DataType) -> bool:
+    """Whether every value of a column is missing, and its type unknown."""
+    return dtype == pl.Null
+
+
 def refuse_other_than_numbers(source: Source, name: str) -> None:
     """Raises GentleError where a column that must be numbers is not, with the first row that shows it."""
     refuse_types(source, [name])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from gentle.batch import Floats, Integers
 from gentle.certificate import Certificate, certify_all
-from gentle.errors import GentleError, listed
+from gentle.errors import GentleError, is_number, listed, show_value
 from gentle.exact import Exact
 from gentle.statistics import EPSILON, Moments, Triangle
 from gentle.verdict import Cause, Verdict, verdict
@@ -28,7 +29,7 @@ INFLATED = 10.0  # a variance inflation that names a column as a culprit (Marqua
 class Claim:
     """An answer, and what is known of how it was made; None where that is not known.
 
-    Raises GentleError for coefficients that are no numbers.
+    Raises GentleError for coefficients, losses, rows or penalties that are no numbers.
     """
 
     coef: Floats  # (all,) in the order of the model's names; nan where a column was left out
@@ -41,13 +42,24 @@ class Claim:
     losses: Sequence[float] = ()  # of its descent, from first to last
 
     def __post_init__(self) -> None:
-        try:
-            values = np.asarray(self.coef, dtype=np.float64).ravel()
-        except (TypeError, ValueError):
-            raise GentleError(
-                "the coefficients of a claim must be numbers, in a sequence"
-            ) from None
-        object.__setattr__(self, "coef", values)
+        for name in ("coef", "losses"):
+            object.__setattr__(self, name, _numbers(getattr(self, name), name))
+        for name in ("n_rows", "l2"):
+            value = getattr(self, name)
+            if value is not None and not (is_number(value) and 0 <= value < np.inf):
+                raise GentleError(
+                    f"{name} of a claim must be a number of at least 0, and is {show_value(value)}"
+                )
+
+
+def _numbers(given: Any, name: str) -> Floats:
+    """The values of a claim as float64 (n,); GentleError for what is not a sequence of numbers."""
+    try:
+        return np.asarray(given, dtype=np.float64).ravel()
+    except Exception:  # whatever an object of anybody's raises that is no array
+        raise GentleError(
+            f"{name} of a claim must be numbers, in a sequence, not {show_value(given)}"
+        ) from None
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +121,7 @@ def _cause(question: Question, other: Claim, certificate: Certificate) -> tuple[
     if certificate.within <= question.tol:
         return "agree", ""
     if _ran_away(other, certificate):
-        if not other.losses:
+        if not len(other.losses):
             bad = [question.names[at] for at in np.flatnonzero(~np.isfinite(other.coef))]
             return "step too large", (
                 f"the coefficient of {listed(bad)} is no finite number, as where the steps of a descent "

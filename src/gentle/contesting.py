@@ -15,7 +15,7 @@ from gentle.choices import DESCENTS, Choices
 from gentle.descending import refuse_wide
 from gentle.design import Rows, learn_design
 from gentle.driver import Progress
-from gentle.errors import GentleError, listed, near
+from gentle.errors import GentleError, as_tuple, is_choice, listed, near, show_value
 from gentle.fitting import fit_answered, refuse_constant_target
 from gentle.given import Column, open_rows, with_shifts
 from gentle.result import Fit
@@ -239,14 +239,13 @@ def _named(solvers: Sequence[str] | None) -> tuple[str, ...]:
     """The descents that were asked for, each once; the exact answer is always there."""
     if solvers is None:
         return tuple(DESCENTS)
-    names = (solvers,) if isinstance(solvers, str) else tuple(solvers)
+    names = as_tuple(solvers, "solvers must be names of solvers")
     if not names:
         raise GentleError(f"name at least one solver to compare: there are {listed(DESCENTS)}")
     for name in names:
-        if name not in (EXACT, *DESCENTS):
-            raise GentleError(
-                f"there is no solver '{name}' to compare: {near(str(name), DESCENTS)}"
-            )
+        if not is_choice(name, (EXACT, *DESCENTS)):
+            named = name if isinstance(name, str) else show_value(name)
+            raise GentleError(f"there is no solver '{named}' to compare: {near(named, DESCENTS)}")
     return tuple(name for name in dict.fromkeys(names) if name != EXACT)
 
 

@@ -19,7 +19,7 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from gentle.batch import Batch, Floats, Integers, scratch
+from gentle.batch import Batch, Floats, Integers, minus, scratch
 from gentle.sparse import is_sparse, unwrapped
 
 NEAR = (
@@ -52,7 +52,7 @@ class Coordinates:
         x = x if self.columns is None else x[:, torch.from_numpy(self.columns)]
         torch.sub(x, torch.from_numpy(self.centre), out=slopes)
         slopes /= torch.from_numpy(self.scale)
-        return u, self._target(batch.y)
+        return u, self._target(batch.y, batch.y_low)
 
     def see(self, batch: Batch, at: Integers | None = None) -> Seen:
         """The rows of a batch, or those at some places in it, as a linear map.
@@ -60,17 +60,19 @@ class Coordinates:
         What is seen of dense rows of a processor stands in memory that the next call in this thread
         takes again.
         """
-        x, y, mass = batch.x, batch.y, batch.mass
+        x, y, low, mass = batch.x, batch.y, batch.y_low, batch.mass
         if at is not None:
             index = torch.from_numpy(at).to(y.device)
-            y, mass = y[index], None if mass is None else mass[index]
+            y = y[index]
+            low, mass = (None if part is None else part[index] for part in (low, mass))
+        target = self._target(y, low)
         if is_sparse(x):
-            return Seen(self, self._sparse(unwrapped(x), at), self._target(y), mass)
+            return Seen(self, self._sparse(unwrapped(x), at), target, mass)
         if x.is_cpu and at is None and x.dtype == torch.float64 and self._near:
-            return Seen(self, x.numpy(), self._target(y), mass)
+            return Seen(self, x.numpy(), target, mass)
         if x.is_cpu:
-            return Seen(self, self._centred(x.numpy(), at), self._target(y), mass, centred=True)
-        return Seen(self, self._on_device(x, at), self._target(y), mass, centred=True)
+            return Seen(self, self._centred(x.numpy(), at), target, mass, centred=True)
+        return Seen(self, self._on_device(x, at), target, mass, centred=True)
 
     def about_zero(self) -> Coordinates:
         """The coordinates of a model without a constant: nothing in it could take up a shift."""
@@ -110,9 +112,9 @@ class Coordinates:
         rows = x if at is None else x[at]
         return rows if self.columns is None else rows[:, self.columns]
 
-    def _target(self, y: Tensor) -> Tensor:
+    def _target(self, y: Tensor, low: Tensor | None) -> Tensor:
         centre, scale = (torch.from_numpy(it) for it in (self.target_centre, self.target_scale))
-        return (y - centre.to(y.device)) / scale.to(y.device)
+        return minus(y, low, centre.to(y.device)) / scale.to(y.device)
 
     @property
     def units(self) -> Floats:

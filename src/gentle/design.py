@@ -27,7 +27,7 @@ from gentle.columns import (
 )
 from gentle.doubled import two_sum
 from gentle.engines import Engine, Here
-from gentle.errors import GentleError, GentleWarning, is_choice, listed, near
+from gentle.errors import GentleError, GentleWarning, as_tuple, is_choice, listed, near, show_value
 from gentle.expressions import quote_name, show
 from gentle.filling import Filling
 from gentle.formula import Parsed, parse
@@ -651,7 +651,9 @@ def learn_design(
     if not isinstance(intercept, bool | np.bool_):
         raise GentleError(f"intercept must be True or False, not {type(intercept).__name__}")
     if not is_choice(missing, get_args(Missing)):
-        raise GentleError(f"missing must be {listed(get_args(Missing), 'or')}, and is {missing!r}")
+        raise GentleError(
+            f"missing must be {listed(get_args(Missing), 'or')}, and is {show_value(missing)}"
+        )
     schema = source.schema()
     numbers = {"weights": weights, "frequencies": frequencies, "offset": offset}
     for role, name in (
@@ -733,15 +735,11 @@ def _names_of(given: Any, argument: str) -> tuple[str, ...]:
 
     Raises GentleError for what are no names.
     """
-    if isinstance(given, str):
-        return (given,)
-    if not isinstance(given, Iterable):
-        raise GentleError(f"{argument} must be names of columns, not {type(given).__name__}")
-    names = tuple(given)
+    names = as_tuple(given, f"{argument} must be names of columns")
     for name in names:
         whole = isinstance(name, int | np.integer) and not isinstance(name, bool)
         if not isinstance(name, str) and not whole:
-            raise GentleError(f"{argument} must be names of columns, and one is {name!r}")
+            raise GentleError(f"{argument} must be names of columns, and one is {show_value(name)}")
     return tuple(map(str, names))
 
 
@@ -856,8 +854,8 @@ def refuse_lacking(source: Source, columns: Sequence[str], design: Design) -> No
     lacking = [name for name in columns if name not in schema]
     if isinstance(source, Arrays | Named) and not design.takes_arrays and lacking:
         raise GentleError(
-            "this fit has a formula or texts, so it needs rows with named columns: give a frame, a file or "
-            f"a mapping of columns, with {listed(columns)}"
+            "this fit has a formula or texts, so it needs rows with named columns, and was given "
+            f"{source.name}: give a frame, a file or a mapping of columns, with {listed(columns)}"
         )
     for name in columns:
         if name in schema and name in design.clusters:

@@ -6,7 +6,9 @@ import warnings
 from collections.abc import Iterable
 from difflib import get_close_matches
 from numbers import Real
-from typing import TypeGuard
+from typing import Any, TypeGuard
+
+SHOWN_CHARACTERS = 80  # of a value in a message
 
 # Characters that Unicode counts as letters or marks and that draw nothing: fillers, joiners, selectors.
 _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0")
@@ -95,9 +97,42 @@ def listed(names: Iterable[object], last: str = "and", most: int = 12) -> str:
     return ", ".join(quoted[:-1]) + f" {last} {quoted[-1]}"
 
 
+def show_value(value: object) -> str:
+    """A value in a message: its repr, cut where it is long, or its type where it has none."""
+    try:
+        text = repr(value)
+    except Exception:  # an object of anybody's; integers of more than 4,300 digits
+        text = f"a value of type {type(value).__name__}"
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."
+
+
 def is_number(value: object) -> TypeGuard[float]:
-    """Whether a value is a real number, truths not among them."""
+    """Whether a value is a real number within float64, booleans not among them."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return False
+    try:
+        float(value)
+    except (OverflowError, TypeError, ValueError):  # 10**400, or a missing value in disguise
+        return False
+    return True
+
+
+def is_real_number(value: object) -> TypeGuard[Real]:
+    """Whether a value is a real number of any size, booleans not among them."""
     return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def as_tuple(given: object, needed: str) -> tuple[Any, ...]:
+    """The items of an argument that may be one string or several values.
+
+    Raises GentleError, which says what is `needed`, for an object without items.
+    """
+    if isinstance(given, str):
+        return (given,)
+    try:
+        return tuple(given)  # type: ignore[arg-type]
+    except Exception:  # whatever an object of anybody's raises that has no items
+        raise GentleError(f"{needed}, not {show_value(given)}") from None
 
 
 def is_choice(value: object, known: Iterable[object]) -> bool:
@@ -108,4 +143,6 @@ def is_choice(value: object, known: Iterable[object]) -> bool:
 def check_seed(seed: int) -> None:
     """Raises GentleError for a seed that no generator takes."""
     if not 0 <= seed < 2**63:
-        raise GentleError(f"a seed must be a whole number from 0 to 2^63 - 1, and is {seed}")
+        raise GentleError(
+            f"a seed must be a whole number from 0 to 2^63 - 1, and is {show_value(seed)}"
+        )

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy.sparse import csr_array, issparse
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import Tags
+from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from gentle.batch import Floats
@@ -237,7 +237,7 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
     def _seed(self) -> int:
         if self.random_state is None or isinstance(self.random_state, int | np.integer):
             return int(self.random_state or 0)
-        return int(self.random_state.randint(2**31))
+        return int(check_random_state(self.random_state).randint(2**31))
 
 
 def _shape(design: Design) -> str:

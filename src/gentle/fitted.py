@@ -54,13 +54,10 @@ class Fitted:
         The level goes first: where it is far above the residuals, they keep the digits that y has.
         """
         first = int(self.intercept)
-        level, slopes = torch.from_numpy(self.coef).split([first, len(self.coef) - first])
-        left: Tensor = batch.y - level.sum(dim=0)
-        if batch.y_low is not None:
-            left = left + batch.y_low
-        left = left - rows[:, first:] @ slopes
+        level, slopes = torch.tensor(self.coef).split([first, len(self.coef) - first])
+        left: Tensor = batch.y_minus(level.sum(dim=0)) - rows[:, first:] @ slopes
         if self.low is not None:
-            left = left - rows @ torch.from_numpy(self.low)
+            left = left - rows @ torch.tensor(self.low)
         return left
 
     def reach(self, centred: Floats) -> Floats:

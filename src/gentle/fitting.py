@@ -29,9 +29,10 @@ from gentle.errors import (
     PrecisionWarning,
     check_seed,
     listed,
+    show_value,
 )
 from gentle.estimability import EstimableScore
-from gentle.exact import Exact, Placing
+from gentle.exact import Exact, Placing, polish
 from gentle.given import Column, open_rows, with_shifts
 from gentle.levels import Unseen, check_unseen
 from gentle.meat import Sandwich, exact_scores, sandwich, scaled_covariance
@@ -301,12 +302,12 @@ def _met_once(asked: Mapping[str, Any]) -> OnePass:
     if asked["passes"] != 1 or asked["errors"] != RANDOM_SCALING:
         raise GentleError(
             f"passes=1 and errors='{RANDOM_SCALING}' belong together, and these are "
-            f"{asked['passes']!r} and {asked['errors']!r}: one pass has no other intervals, and these "
-            "need one pass; max_passes bounds a descent"
+            f"{show_value(asked['passes'])} and {show_value(asked['errors'])}: one pass has no other "
+            "intervals, and these need one pass; max_passes bounds a descent"
         )
     if asked["solver"] not in ("auto", "sgd"):
         raise GentleError(
-            f"one pass is a stochastic descent, and solver is {asked['solver']!r}: leave it out"
+            f"one pass is a stochastic descent, and solver is {show_value(asked['solver'])}: leave it out"
         )
     known = signature(fit).parameters
     other = [name for name in known if name not in (*OF_ONE_PASS, *ONE_PASS_KNOWS)]
@@ -630,14 +631,18 @@ def _sandwich(
 
 
 def _needs_exact_scores(exact: Exact, found: Sandwich) -> bool:
-    """Whether they cost milliseconds, or some variance is a difference of much larger terms."""
+    """Whether they cost milliseconds, or are needed.
+
+    They are where some variance is a difference of much larger terms, and where HC2 or HC3 meet rows
+    of leverage 1.
+    """
     q = len(exact.coef)
-    if not exact.polished or not q or found.clipped:
+    if not q or found.clipped:
         return False
     unit = exact.basis / exact.lengths[:, None]
     variances = ((unit @ found.meat) * unit).sum(axis=1)
     differs = not bool((variances > CANCELLED * np.trace(found.meat)).all())
-    return exact.n_rows * q <= POLISHED_NUMBERS or differs
+    return exact.n_rows * q <= POLISHED_NUMBERS or differs or found.pinned is not None
 
 
 def _with_exact_scores(
@@ -652,7 +657,10 @@ def _with_exact_scores(
     """The sandwich with the variances of its coefficients to eight digits, or nan and a warning."""
     assert rows is not None
     sigma2 = float(exact.sigma2[0])
-    scores = exact_scores(rows, exact.fitted, placing.rows, exact.total, sigma2)
+    polished = exact if exact.polished else polish(exact, rows)
+    if not polished.polished:
+        return found
+    scores = exact_scores(rows, polished.fitted, placing.rows, exact.total, sigma2)
     if scores is None:
         return found
     found = scaled_covariance(
@@ -661,7 +669,7 @@ def _with_exact_scores(
         scores,
         errors,
         exact.n_rows,
-        fitted=exact.fitted,
+        fitted=polished.fitted,
         sigma2=sigma2,
         clusters=design.clusters,
         lags=choices.lags,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gentle.design import Design, Rows, refuse_lacking
-from gentle.errors import GentleError, listed, near
+from gentle.errors import GentleError, listed, near, show_value
 from gentle.formula import parse
 from gentle.sources import (
     Shifted,
@@ -40,7 +40,7 @@ def open_rows(
         names: of the columns of X, where it is an array.
         named: whether columns must have names, as in a formula, so that arrays become a table.
     """
-    source = open_source(data, _column_names(names), dtypes)
+    source = open_source(data, names, dtypes)
     if names is not None and not is_of_arrays(source):
         raise GentleError(f"names= is for the columns of an array, and {source.name} has its own")
     if (own := pair_weights(source)) is not None:
@@ -85,12 +85,12 @@ def _cluster_keys(source: Source, cluster: Any) -> tuple[Any, ...]:
     is_labels = source.replayable and len(cluster) == source.height()
     if not unknown and is_labels:
         raise GentleError(
-            f"cluster={cluster!r} may name columns of {source.name} or hold the labels of its "
+            f"cluster={show_value(cluster)} may name columns of {source.name} or hold the labels of its "
             f"{len(cluster)} rows: give a tuple of names, or the labels as an array"
         )
     if unknown and not is_labels:
         raise GentleError(
-            f"cluster={cluster!r} is neither a list of columns, as {source.name} has no column "
+            f"cluster={show_value(cluster)} is neither a list of columns, as {source.name} has no column "
             f"'{unknown[0]}' ({near(unknown[0], schema)}), nor one label for each of its rows"
         )
     return (cluster,) if unknown else tuple(cluster)
@@ -117,20 +117,6 @@ def rows_again(design: Design, data: Any, **beside: Any) -> Rows:
     source = Shifted.of(source, design.shifts)
     refuse_lacking(source, design.needed, design)
     return Rows(source, design)
-
-
-def _column_names(names: Any) -> tuple[str, ...] | None:
-    """The names of the columns of X; raises GentleError for what is no sequence of strings."""
-    if names is None:
-        return None
-    if isinstance(names, str) or not isinstance(names, Iterable):
-        raise GentleError(
-            f"names= must be a sequence of strings, one for each column, not {names!r}"
-        )
-    found = tuple(names)
-    if odd := [name for name in found if not isinstance(name, str)]:
-        raise GentleError(f"names= must be strings, and one is {odd[0]!r}")
-    return found
 
 
 def _beside(

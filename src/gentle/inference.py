@@ -15,7 +15,7 @@ import numpy as np
 from scipy.special import chdtrc, fdtrc, ndtr, ndtri, stdtr, stdtrit
 
 from gentle.batch import Floats
-from gentle.errors import GentleError, is_number, listed
+from gentle.errors import GentleError, is_number, listed, show_value
 from gentle.layout import bound, columns, estimate, number, spread, t_value
 
 # Variances this much smaller than the largest, each estimate in its own standard errors, are rounding:
@@ -85,7 +85,9 @@ def scaled_quantile(level: float) -> float:
 
 def _check_level(level: object) -> None:
     if not is_number(level) or not 0 < level < 1:
-        raise GentleError(f"a level must lie between 0 and 1, such as 0.95, and is {level!r}")
+        raise GentleError(
+            f"a level must lie between 0 and 1, such as 0.95, and is {show_value(level)}"
+        )
 
 
 @dataclass(frozen=True)

@@ -153,7 +153,10 @@ def _digits(value: float, std_error: float, least: int) -> int:
     """So many that two digits of the standard error show, if these are not too many."""
     if not (value and 0 < std_error < abs(value) < math.inf):
         return least
-    return max(least, min(math.ceil(math.log10(abs(value) / std_error)) + 2, MOST_DIGITS))
+    ratio = min(
+        abs(float(value)) / float(std_error), 10.0**MOST_DIGITS
+    )  # finite also at 1e308 / 1e-8
+    return max(least, min(math.ceil(math.log10(ratio)) + 2, MOST_DIGITS))
 
 
 def count(value: float) -> str:

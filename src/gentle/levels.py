@@ -15,7 +15,7 @@ import polars as pl
 
 from gentle.batch import Integers, rows_per_batch
 from gentle.disguise import check_categories
-from gentle.errors import GentleError, GentleWarning, is_choice, listed, near
+from gentle.errors import GentleError, GentleWarning, is_choice, listed, near, show_value
 from gentle.sieve import Mask, Selection
 from gentle.sources import Chunk, Source
 from gentle.spreading import Placed
@@ -145,7 +145,9 @@ def _merged(one: list[Texts], two: list[Texts]) -> list[Texts]:
 def check_unseen(unseen: str) -> None:
     """Raises GentleError for what is no choice of what becomes of a level that the fit did not see."""
     if not is_choice(unseen, get_args(Unseen)):
-        raise GentleError(f"unseen must be {listed(get_args(Unseen), 'or')}, and is {unseen!r}")
+        raise GentleError(
+            f"unseen must be {listed(get_args(Unseen), 'or')}, and is {show_value(unseen)}"
+        )
 
 
 class Foreign(NamedTuple):

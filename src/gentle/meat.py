@@ -25,7 +25,7 @@ from torch import Tensor
 
 from gentle.batch import Batch, Floats, Labels
 from gentle.doubled import Doubled, doubled
-from gentle.errors import GentleError, listed, near
+from gentle.errors import GentleError, listed, near, show_value
 from gentle.fitted import Fitted
 from gentle.passes import Divisible, fold
 from gentle.refinement import Refinement, orthonormal
@@ -37,6 +37,8 @@ APART = 100.0  # condition up to which scores keep 11 digits when columns are co
 ROUNDING_OF_RESIDUALS = 2.0**-60  # of their terms: of a polished answer, in double-double
 PINNED = 1e-7  # of 1 - leverage: below it the power of it has less than eight digits
 TELLING = 2e7  # times its rounding: what a number must be above, to have seven or eight digits
+FLAT = 1e-15  # of the trace of a meat: a variance below it is rounding
+HANGS = 1e-12  # of a direction: what rows of leverage 1 may have of it
 LEAST_SLACK = float(np.sqrt(EPSILON))  # of 1 - leverage: below it, a residual is rounding
 ROUNDING = 1e-10  # of the largest eigenvalue: a negative one above minus this is rounding
 
@@ -55,6 +57,23 @@ class Sandwich:
     # (all, all) the covariance of all coefficients, each in units of the length of its row of the basis,
     # as sums in these directions make it, which lose nothing; None where the meat says it.
     scaled: Floats | None = None
+    # (q, q) in the coordinates z: sum w z z' of the rows of leverage 1, whose noise the residuals do not
+    # show and HC2 and HC3 need; None where there are none.
+    pinned: Floats | None = None
+
+    def variances(self, z: Floats) -> Floats:
+        """Of predictions whose rows have these coordinates (n, q), (n,); nan where that is not known.
+
+        Not known are those that hang on rows of leverage 1, and those that are zero to rounding.
+        """
+        squares = (z**2).sum(axis=1)
+        variances = ((z @ self.meat) * z).sum(axis=1)
+        lost = (variances <= FLAT * np.trace(self.meat) * squares) & (squares > 0)
+        if not np.any(self.meat):
+            lost[:] = False  # of residuals that are exactly zero
+        if self.pinned is not None:
+            lost |= ((z @ self.pinned) * z).sum(axis=1) > HANGS * squares
+        return np.where(lost, np.nan, variances)
 
     def covariance(self, fitted: Fitted) -> Floats:
         """Covariance of the coefficients on [1 x], (q, q)."""
@@ -120,7 +139,7 @@ def sandwich(
         if not 0 <= lags < n_rows:
             raise GentleError(
                 f"lags must be a whole number from 0 to {n_rows - 1:g}, one less than the rows, "
-                f"and is {lags}"
+                f"and is {show_value(lags)}"
             )
         ordered = fold(Autocorrelated.of(at, lags), rows)
         meat = ordered.meat * correction_autocorrelated(n_rows, q)
@@ -193,8 +212,13 @@ class Scores:
         """(v, w e) of the rows of a batch, (n, q) and (n,); v is the caller's to change."""
         rows = self.fitted.rows(batch)
         residual = self.fitted.residuals(batch, rows)[:, 0] / self.unit
-        v = rows if self.inner is None else rows @ torch.from_numpy(self.inner)
+        v = rows if self.inner is None else rows @ torch.tensor(self.inner)
         return v, residual if batch.weight is None else residual * batch.weight
+
+    def mass(self, batch: Batch) -> Tensor:
+        """What rows v are multiplied by in sum w z z', (n,)."""
+        ones = torch.ones(len(batch.x), dtype=torch.float64)
+        return ones if batch.mass is None else batch.mass
 
     def slack(self, batch: Batch, v: Tensor) -> Tensor:
         """1 - h of one copy of each row, (n,); v must be z."""
@@ -216,7 +240,7 @@ class ExactScores:
 
     refinement: Refinement  # at the coefficients, with the basis B
     turn: Floats  # (q, q)
-    directions: Floats  # (q, m) unit columns: rows of the basis, each over its length
+    directions: Floats  # (q, q + m): I, then unit columns, the rows of the basis over their lengths
     unit: float  # of the residuals
 
     def __len__(self) -> int:
@@ -229,6 +253,11 @@ class ExactScores:
         if batch.frequency is not None:
             size = size / batch.frequency.numpy()[:, None]
         return torch.from_numpy(z @ self.directions), torch.from_numpy(size[:, 0])
+
+    def mass(self, batch: Batch) -> Tensor:
+        """What rows v are multiplied by in sum w z z', (n,)."""
+        _, _, rest = self._seen(batch)
+        return torch.from_numpy(np.broadcast_to(rest, (len(batch.x), 1))[:, 0].copy())
 
     def slack(self, batch: Batch, v: Tensor) -> Tensor:  # noqa: ARG002
         """1 - h of one copy of each row, (n,)."""
@@ -262,7 +291,9 @@ class Doubt:
     scores: ExactScores
     power: int  # of 1 / (1 - leverage)
     rounding: Floats  # that rounding may make of it, in units of the scores
-    pinned: Floats  # the share of each direction that rows of leverage 1 have
+    # How much of the noise of rows of leverage 1 each direction has: e^2 is about sigma^2 (1 - h) / w, and
+    # it is divided by a power of 1 - h, which is not known.
+    pinned: Floats
 
     def add(self, batch: Batch) -> Doubt:
         if not len(batch.x):
@@ -270,9 +301,9 @@ class Doubt:
         v, _ = self.scores.rows(batch)
         slack = self.scores.slack(batch, v).numpy()[:, None]
         doubt = self.scores.doubt(batch) / np.maximum(slack, PINNED) ** (self.power / 2)
-        _, _, rest = self.scores.refinement.seen(batch)
         copies = 1.0 if batch.frequency is None else batch.frequency.numpy()[:, None]
-        share = (slack < PINNED) * v.numpy() ** 2 * rest
+        share = (slack < PINNED) * v.numpy() ** 2 * self.scores.mass(batch).numpy()[:, None]
+        share /= np.maximum(slack, EPSILON) ** max(self.power - 1, 0)
         return self._plus((copies * doubt**2).sum(axis=0), share.sum(axis=0))
 
     def merge(self, other: Doubt) -> Doubt:
@@ -307,23 +338,28 @@ def exact_scores(
     wide = expand(basis.high @ turn)
     lengths = np.linalg.norm(wide, axis=1)[:, None]
     directions = np.nan_to_num(wide / np.where(lengths > 0, lengths, 1.0)).T
-    return ExactScores(zero, turn, directions, _power_of_two(sigma2))
+    return ExactScores(
+        zero, turn, np.hstack([np.eye(len(turn)), directions]), _power_of_two(sigma2)
+    )
 
 
 def scaled_covariance(
     rows: Divisible, found: Sandwich, scores: ExactScores, errors: str, n_rows: float, **asked: Any
 ) -> Sandwich:
-    """The sandwich with the covariance in these directions; nan where eight digits are not known.
+    """The sandwich of these scores, with the covariance in their directions.
 
-    Two passes more.
+    That is nan where eight digits are not known. Two passes more.
     """
     again = sandwich(rows, asked.pop("fitted"), errors, n_rows, scores=scores, **asked)
     power, nothing = SLACK_POWERS.get(errors, 0), np.zeros(len(scores))
     doubt = fold(Doubt(scores, power, nothing, nothing), rows)
-    scaled = again.meat.copy()
-    unknown = doubt.unknown(np.diag(scaled), asked["sigma2"])
+    q, turn = len(scores.turn), scores.turn
+    unknown = doubt.unknown(np.diag(again.meat), asked["sigma2"])[q:]
+    scaled = again.meat[q:, q:].copy()
     scaled[unknown] = scaled[:, unknown] = np.nan
-    return replace(found, scaled=scaled)
+    pinned = None if again.pinned is None else turn @ again.pinned[:q, :q] @ turn.T
+    meat = turn @ again.meat[:q, :q] @ turn.T
+    return replace(found, meat=meat, description=again.description, scaled=scaled, pinned=pinned)
 
 
 @dataclass(frozen=True, eq=False)
@@ -343,6 +379,7 @@ class Heteroscedastic:
     kind: str
     cross: Floats  # (q, q)
     n_pinned: int = 0  # rows of leverage 1
+    pinned: Floats | None = None  # (q, q) sum w v v' of these
 
     @classmethod
     def zero(cls, fitted: Fitted, kind: str) -> Heteroscedastic:
@@ -354,27 +391,34 @@ class Heteroscedastic:
 
     def add(self, batch: Batch) -> Heteroscedastic:
         v, size = self.scores.rows(batch)
-        n_pinned = 0
+        n_pinned, space = 0, None
         if power := SLACK_POWERS[self.kind]:
             slack = self.scores.slack(batch, v)
             pinned = slack < LEAST_SLACK
-            n_pinned = int(pinned.sum())
+            if n_pinned := int(pinned.sum()):
+                space = _cross((v * self.scores.mass(batch).sqrt()[:, None])[pinned])
             size = torch.where(pinned, 0.0, size / slack.clamp(min=LEAST_SLACK) ** (power / 2))
         if batch.frequency is not None:
             size = size * batch.frequency.sqrt()
         v *= size[:, None]
-        return self._plus(_cross(v), n_pinned)
+        return self._plus(_cross(v), n_pinned, space)
 
     def merge(self, other: Heteroscedastic) -> Heteroscedastic:
-        return self._plus(other.cross, other.n_pinned)
+        return self._plus(other.cross, other.n_pinned, other.pinned)
 
     @property
     def meat(self) -> Floats:
         """(q, q), without the factor of HC1."""
         return self.scores.meat(self.cross)
 
-    def _plus(self, cross: Floats, n_pinned: int) -> Heteroscedastic:
-        return replace(self, cross=self.cross + cross, n_pinned=self.n_pinned + n_pinned)
+    def _plus(self, cross: Floats, n_pinned: int, pinned: Floats | None) -> Heteroscedastic:
+        both = [part for part in (self.pinned, pinned) if part is not None]
+        return replace(
+            self,
+            cross=self.cross + cross,
+            n_pinned=self.n_pinned + n_pinned,
+            pinned=sum(both[1:], both[0]) if both else None,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -522,7 +566,8 @@ def _white(white: Heteroscedastic, n_rows: float, q: int) -> Sandwich:
     note = ""
     if white.n_pinned:
         note = f"; {white.n_pinned:,} {_plural('row', white.n_pinned)} of leverage 1 left out"
-    return Sandwich(meat, n_rows - q, f"heteroscedasticity-consistent ({white.kind}{note})")
+    description = f"heteroscedasticity-consistent ({white.kind}{note})"
+    return Sandwich(meat, n_rows - q, description, pinned=white.pinned)
 
 
 def _clustered(by_all: Clustered, names: Sequence[str], n_rows: float, q: int) -> Sandwich:

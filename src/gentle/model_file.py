@@ -69,6 +69,7 @@ SHAPES = {
     "placing.mix": "qm",
     "sandwich.meat": "mm?",
     "sandwich.scaled": "qq?",
+    "sandwich.pinned": "mm",
     "sums.shift": "z",
     "sums.unit": "z",
     "sums.first": "z",

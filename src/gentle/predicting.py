@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, get_args
 import numpy as np
 
 from gentle.batch import Floats, rows_per_batch
-from gentle.columns import refuse_types
+from gentle.columns import is_empty, refuse_other_than_numbers, refuse_types
 from gentle.design import Design, Features, refuse_lacking
 from gentle.errors import (
     CovarianceWarning,
@@ -24,6 +24,7 @@ from gentle.errors import (
     is_number,
     listed,
     near,
+    show_value,
 )
 from gentle.estimability import RowSpace, Unestimable
 from gentle.files import refuse_same
@@ -194,14 +195,19 @@ class Asked:
     def __post_init__(self) -> None:
         if not is_choice(self.unestimable, (None, *get_args(Unestimable))):
             raise GentleError(
-                f"unestimable must be {listed(get_args(Unestimable), 'or')}, and is {self.unestimable!r}"
+                f"unestimable must be {listed(get_args(Unestimable), 'or')}, and is "
+                f"{show_value(self.unestimable)}"
             )
         if self.weights is not None and not self.noisy:
             raise GentleError(
                 "weights say how noisy new rows are: they need interval= and kind='new'"
             )
         if not is_choice(self.kind, get_args(Kind)):
-            raise GentleError(f"kind must be {listed(get_args(Kind), 'or')}, and is {self.kind!r}")
+            raise GentleError(
+                f"kind must be {listed(get_args(Kind), 'or')}, and is {show_value(self.kind)}"
+            )
+        if not isinstance(self.append, bool):
+            raise GentleError(f"append must be True or False, and is {show_value(self.append)}")
         check_unseen(self.unseen)
 
 
@@ -413,18 +419,21 @@ def _with_weights(
     given = asked.weights
     if not asked.noisy:
         return source, None
-    if given is None:
-        return source, design.weights if design.weights in source.schema() else None
-    if isinstance(given, str):
-        if given not in source.schema():
+    schema = source.schema()
+    if given is None and design.weights not in schema:
+        return source, None
+    name = design.weights if given is None else given
+    if isinstance(name, str):
+        if name not in schema:
             raise GentleError(
-                f"{source.name} has no column '{given}' for the weights of new rows: "
-                f"{near(given, source.schema())}"
+                f"{source.name} has no column '{name}' for the weights of new rows: {near(name, schema)}"
             )
-        return source, given
+        if not is_empty(schema[name]):  # where all are missing, no row has bounds
+            refuse_other_than_numbers(source, name)
+        return source, name
     if is_number(given):
         if not 0 < given < np.inf:
-            raise GentleError(f"the weight of new rows must be above 0, and is {given}")
+            raise GentleError(f"the weight of new rows must be above 0, and is {show_value(given)}")
         return source, float(given)
     return with_columns(source, {NEW_WEIGHTS: given}), NEW_WEIGHTS
 

@@ -264,7 +264,8 @@ class Fit:
 
         Raises GentleError for a level that is not between 0 and 1.
         """
-        std_errors = np.where(self.noise_free, np.nan, self._std_errors)
+        none = self.noise_free | (self._std_errors == 0)
+        std_errors = np.where(none, np.nan, self._std_errors)
         bounds = inference.intervals(self.exact_values, std_errors, self.df, level)
         pairs = zip(*(map(float, side) for side in bounds), strict=True)
         return MappingProxyType(dict(zip(self.names, pairs, strict=True)))
@@ -296,6 +297,10 @@ class Fit:
         if self._untestable:
             return Wald(math.nan, n_slopes, self.df, math.nan, self._untestable)
         first = int(self.design.intercept)
+        kept = self._std_errors[self.placing.kept[first:]]
+        if np.isnan(kept).any():
+            reason = "some of these coefficients have no standard error"
+            return Wald(math.nan, n_slopes, self.df, math.nan, reason)
         fitted = self.answer.fitted
         slopes = solve_upper(fitted.root[first:, first:], fitted.coef[first:, 0])
         return inference.wald(slopes, self.sandwich.meat[first:, first:], self.df, alike=True)
@@ -312,7 +317,7 @@ class Fit:
     @property
     def _t_values(self) -> Floats:
         t = inference.t_values(self.exact_values, self._std_errors)
-        return np.where(self.noise_free, np.nan, t)
+        return np.where(self.noise_free | (self._std_errors == 0), np.nan, t)
 
     def _tested(self, matrix: Floats, values: Floats, labels: Sequence[str]) -> Contrast:
         """Restrictions R b = r of the exact solution: R (m, q), r (m,) and their texts."""
@@ -580,7 +585,7 @@ class Fit:
         value = self._linear_predictor(x, centered[:, 0]) + features.offset
         if level is None:
             return value[:, None, None]
-        square = ((z @ self.sandwich.meat) * z).sum(axis=1)
+        square = self.sandwich.variances(z)
         noise = self._noise(features.weight) if kind == "new" else 0.0
         with np.errstate(invalid="ignore"):  # a two-way clustered variance may be negative
             std_error = np.sqrt(square + noise)

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from gentle.engines import Engine, Here, open_engine, over_all, unwatched
-from gentle.errors import GentleError, GentleWarning
+from gentle.errors import GentleError, GentleWarning, show_value
 from gentle.sources import Arrays, Source, Subset, lent
 
 PART_NUMBERS = 2**22  # of float64 in a part: 32 MiB, enough beside what it costs to hand it out
@@ -50,7 +50,8 @@ def placed(source: Source, engine: Any, parts: int | None = None) -> Iterator[Pl
         whole = isinstance(parts, int | np.integer) and not isinstance(parts, bool)
         if not whole or not 1 <= parts <= MOST_PARTS:
             raise GentleError(
-                f"parts= is how many a pass makes of the rows, 1 to {MOST_PARTS:,}, and is {parts!r}"
+                f"parts= is how many a pass makes of the rows, 1 to {MOST_PARTS:,}, and is "
+                f"{show_value(parts)}"
             )
         parts = int(parts)
     alone = isinstance(unwatched(place), Here)

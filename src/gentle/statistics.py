@@ -116,11 +116,10 @@ class Moments:
     def add(self, batch: Batch) -> Moments:
         if not len(batch.x):
             return self
-        x, y = batch.x.numpy(), batch.y.numpy()
         mass = None if batch.mass is None else batch.mass.numpy()
-        start = self if self.total else self._around(x, y, mass)
-        total = float(len(x)) if mass is None else float(mass.sum())
-        squares = start._products(x, y, mass)
+        start = self if self.total else self._around(batch.x.numpy(), batch.y.numpy(), mass)
+        total = float(len(batch.x)) if mass is None else float(mass.sum())
+        squares = start._products(batch, mass)
         q = len(start.shift)
         return replace(
             start,
@@ -296,13 +295,14 @@ class Moments:
             growth=growth,
         )
 
-    def _products(self, x: Floats, y: Floats, mass: Floats | None) -> Floats:
+    def _products(self, batch: Batch, mass: Floats | None) -> Floats:
         """[z 1]'[z 1] of rows, shifted, in units and weighted, (p + k + 1, p + k + 1)."""
+        x = batch.x.numpy()
         p, q = x.shape[1], len(self.shift)
         z = _room(x, q + 1)
         with np.errstate(over="ignore"):
             np.subtract(x, self.shift[:p], out=z[:, :p])
-            np.subtract(y, self.shift[p:], out=z[:, p:q])
+            z[:, p:q] = batch.y_minus(torch.from_numpy(self.shift[p:])).numpy()
         z[:, q] = 1.0
         if (self.unit != 1).any():
             z[:, :q] *= self.unit
@@ -382,7 +382,10 @@ class Spread:
         w = np.ones(len(y)) if mass is None else mass
         p = batch.x.shape[1]
         of_x = _sums(batch.x, start.shift[:p], start.unit[:p], w)
-        of_y = _sums(batch.y, start.shift[p:], start.unit[p:], w)
+        shift = start.shift[p:]
+        of_y = _sums(
+            batch.y_minus(torch.from_numpy(shift)), np.zeros_like(shift), start.unit[p:], w
+        )
         first, second = (np.concatenate(parts) for parts in zip(of_x, of_y, strict=True))
         return replace(
             start,
@@ -687,7 +690,9 @@ class Score:
 
     def add(self, batch: Batch) -> Score:
         slopes = torch.tensor(self.coef)  # a copy: those of a result are not writable
-        residual = batch.y[:, 0] - batch.x @ slopes - self.constant
+        residual = (
+            batch.y_minus(torch.tensor(self.constant, dtype=torch.float64))[:, 0] - batch.x @ slopes
+        )
         mass = torch.ones_like(residual) if batch.mass is None else batch.mass
         return replace(
             self,

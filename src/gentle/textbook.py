@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from gentle.errors import GentleError, check_seed
+from gentle.errors import GentleError, check_seed, show_value
 from gentle.solvers.limits import check_batch_size, check_rate, minibatch
 
 Schedule = Literal["constant", "1/t"]
@@ -105,12 +105,12 @@ def sgd(
     """
     check_batch_size(batch_size)
     if not isinstance(seed, Integral) or isinstance(seed, bool):
-        raise GentleError(f"seed must be a whole number from 0 on, and is {seed!r}")
+        raise GentleError(f"seed must be a whole number from 0 on, and is {show_value(seed)}")
     check_seed(int(seed))
     _check(data, target, learning_rate, batch_size, start)
     _check_count("epochs", epochs)
     if schedule not in get_args(Schedule):
-        raise GentleError(f"schedule must be 'constant' or '1/t', and is {schedule!r}")
+        raise GentleError(f"schedule must be 'constant' or '1/t', and is {show_value(schedule)}")
     slowing = learning_rate * _smallest(data) if schedule == "1/t" else 0.0
     parameter = _parameter(data, start)
     shuffle = torch.Generator().manual_seed(int(seed))
@@ -255,4 +255,4 @@ def _check_data(data: Tensor) -> None:
 
 def _check_count(name: str, count: int) -> None:
     if not isinstance(count, Integral) or isinstance(count, bool) or not count >= 1:
-        raise GentleError(f"{name} must be a whole number above 0, and is {count!r}")
+        raise GentleError(f"{name} must be a whole number above 0, and is {show_value(count)}")

@@ -22,6 +22,7 @@ from gentle.errors import GentleError
 N_PROBLEMS = 20_000 if os.environ.get("GENTLE_PROOFS") else 240
 BLOCKS = 8
 DIGITS = 1e-9
+ROUNDED = 2.0**-51  # of the terms of a sum
 NEAR = 1e-10  # of a column's length: any nearer, float64 may take it for a combination
 NEAR_FLOAT32 = 1e-5  # the same beside columns of float32
 KINDS = ("classical", "HC0", "HC1", "HC2", "HC3", "cluster", "two-way", "HAC")
@@ -260,7 +261,12 @@ def _check_errors(found, truth, used, kind, kept):
         y - e for y, e in zip(rational(used["y"].cast(pl.Float64)), truth.residual, strict=True)
     ]
     size = max(map(abs, map(float, fitted)), default=0.0)
-    assert all(close(a, b, size) for a, b in zip(predicted, fitted, strict=True)), "predictions"
+    terms = sum(
+        abs(float(b)) * max(abs(float(row[j])) for row in truth.rows)
+        for j, b in enumerate(truth.coef)
+    )
+    unit = max(size, ROUNDED * terms / DIGITS)  # x'b of float64 numbers is rounded as its terms are
+    assert all(close(a, b, unit) for a, b in zip(predicted, fitted, strict=True)), "predictions"
 
 
 @pytest.mark.filterwarnings("ignore")

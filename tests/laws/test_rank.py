@@ -405,3 +405,14 @@ def test_beside_an_intercept_a_constant_column_is_dropped_whatever_its_size(size
     with pytest.warns(RankWarning, match="constant"):
         found = gentle.fit((np.column_stack([np.full(N, size), x]), noise(rng)))
     assert dropped(found) == {"x1"}
+
+
+@pytest.mark.parametrize("dtype", [pl.Int8, pl.Int16, pl.Int64, pl.UInt16, pl.Boolean])
+def test_whole_numbers_in_a_mapping_keep_their_type_where_one_is_missing(dtype):
+    """Small integers with nulls become float32 in numpy, which would count as its coarse rounding."""
+    values = pl.Series([None, *[1] * 8]).cast(dtype)
+    rng = np.random.default_rng(0)
+    data = {"y": rng.normal(size=9), "c": values, "x": 2.0**20 + np.arange(9) / 8}
+    found = gentle.fit(data, target="y", intercept=False)
+    assert not found.coarse
+    assert not found.dropped

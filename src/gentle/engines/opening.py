@@ -24,6 +24,7 @@ ENGINES: dict[str, type[Any]] = {
     "spark": Spark,
 }
 COUNTED = {"threads": Threads, "processes": Processes}
+MAX_WORKERS = 100_000
 
 
 def open_engine(engine: Any) -> Engine:
@@ -56,10 +57,15 @@ def _named(text: str) -> Engine:
     if not colon:
         found: Engine = ENGINES[name]()
         return found
-    if name not in COUNTED or not workers.isdecimal() or int(workers) < 1:
+    if name not in COUNTED or not 1 <= _number_of_workers(workers) <= MAX_WORKERS:
         raise GentleError(
             f"engine='{text}' is none: a number of workers stands in "
             f"{listed((f'{each}:4' for each in COUNTED), 'or')}"
         )
     counted: Engine = COUNTED[name](int(workers))
     return counted
+
+
+def _number_of_workers(text: str) -> int:
+    """A number of workers; 0 for what is none, or has more digits than any."""
+    return int(text) if text.isdecimal() and len(text) <= len(str(MAX_WORKERS)) else 0

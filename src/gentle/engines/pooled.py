@@ -36,7 +36,7 @@ from gentle.engines.engine import (
 )
 from gentle.engines.onethread import ONE_THREAD
 from gentle.engines.telling import Told, heard, second, told, told_together
-from gentle.errors import GentleError, first_line, is_number
+from gentle.errors import GentleError, first_line, is_number, show_value
 
 ATTEMPTS = 4  # at a pass whose workers are lost or hang
 IDLE = 300  # seconds after which processes that wait for work end
@@ -63,10 +63,12 @@ def _refuse_numbers(workers: Any, deadline: Any = None) -> None:
     """Raises GentleError for what is no number of workers, and no time."""
     if not isinstance(workers, int) or isinstance(workers, bool) or workers < 1:
         raise GentleError(
-            f"an engine has a whole number of workers, 1 or more, and not {workers!r}"
+            f"an engine has a whole number of workers, 1 or more, and not {show_value(workers)}"
         )
     if deadline is not None and not (is_number(deadline) and deadline > 0):
-        raise GentleError(f"a deadline is a number of seconds above 0, and not {deadline!r}")
+        raise GentleError(
+            f"a deadline is a number of seconds above 0, and not {show_value(deadline)}"
+        )
 
 
 def refuse_forked(pool: Pool) -> None:

@@ -13,7 +13,7 @@ from numbers import Integral
 import numpy as np
 
 from gentle.batch import Floats
-from gentle.errors import GentleError, is_number
+from gentle.errors import GentleError, is_number, show_value
 
 NEWTON = 2.0  # a step of rate * H^-1 g scales the error by 1 - rate, on any data
 FLAT = 1e-12  # of the largest eigenvalue: directions that no row has
@@ -93,19 +93,23 @@ def radius(trace: Floats, determinant: Floats | float) -> float:
 def check_rate(rate: float | None) -> None:
     """Raises GentleError for a learning rate that is none on any data."""
     if rate is not None and not (is_number(rate) and 0 < rate < float("inf")):
-        raise GentleError(f"the learning rate must be a number above 0, and is {rate!r}")
+        raise GentleError(f"the learning rate must be a number above 0, and is {show_value(rate)}")
 
 
 def check_momentum(momentum: float | None) -> None:
     """Raises GentleError for a momentum outside [0, 1)."""
     if momentum is not None and not (is_number(momentum) and 0 <= momentum < 1):
-        raise GentleError(f"momentum must be a number from 0 to below 1, and is {momentum!r}")
+        raise GentleError(
+            f"momentum must be a number from 0 to below 1, and is {show_value(momentum)}"
+        )
 
 
 def check_batch_size(size: int) -> None:
     """Raises GentleError for a number of rows that is none."""
-    if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
-        raise GentleError(f"batch_size must be a whole number of rows above 0, and is {size!r}")
+    if not isinstance(size, Integral) or isinstance(size, bool) or not 1 <= size < 2**63:
+        raise GentleError(
+            f"batch_size must be a whole number of rows above 0, and is {show_value(size)}"
+        )
 
 
 def check_stable(rate: float, limit: float, rule: str, beside: str = "") -> None:

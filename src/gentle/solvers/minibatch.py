@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gentle.errors import GentleError, near
+from gentle.errors import GentleError, is_choice, near, show_value
 from gentle.problem import Streamed
 from gentle.solvers import limits
 from gentle.solvers.state import Stall, State
@@ -37,10 +37,9 @@ class Minibatch:
     def __post_init__(self) -> None:
         limits.check_rate(self.learning_rate)
         limits.check_batch_size(self.batch_size)
-        if self.schedule not in SCHEDULES:
-            raise GentleError(
-                f"there is no schedule '{self.schedule}': {near(str(self.schedule), SCHEDULES)}"
-            )
+        if not is_choice(self.schedule, SCHEDULES):
+            named = self.schedule if isinstance(self.schedule, str) else show_value(self.schedule)
+            raise GentleError(f"there is no schedule '{named}': {near(named, SCHEDULES)}")
 
     @property
     def stall(self) -> Stall | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from gentle.errors import GentleError, listed
+from gentle.errors import GentleError, listed, show_value
 from gentle.sources.plan import Types
 
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL")  # texts that stand for a missing value
@@ -49,28 +49,34 @@ class Dialect:
         for option in ("separator", "decimal"):
             mark = getattr(self, option)
             if mark is not None and (len(mark) != 1 or not mark.isascii() or mark in '"\r\n'):
-                raise GentleError(f"{option} must be one ASCII character, not {mark!r}")
+                raise GentleError(f"{option} must be one ASCII character, not {show_value(mark)}")
         if self.decimal is not None and (self.decimal.isalnum() or self.decimal in "+-()"):
-            raise GentleError(f"decimal must be a mark such as '.' or ',', not {self.decimal!r}")
+            raise GentleError(
+                f"decimal must be a mark such as '.' or ',', not {show_value(self.decimal)}"
+            )
         if self.thousands is not None and self.thousands not in THOUSANDS:
             raise GentleError(
-                f"thousands must be one of {listed(THOUSANDS)}, not {self.thousands!r}"
+                f"thousands must be one of {listed(THOUSANDS)}, not {show_value(self.thousands)}"
             )
         if self.decimal == self.thousands is not None:
-            raise GentleError(f"decimal and thousands are both {self.decimal!r}: they must differ")
+            raise GentleError(
+                f"decimal and thousands are both {show_value(self.decimal)}: they must differ"
+            )
         if self.decimal == self.separator is not None and self.decimal != ",":
-            raise GentleError(f"decimal and separator are both {self.decimal!r}: they must differ")
+            raise GentleError(
+                f"decimal and separator are both {show_value(self.decimal)}: they must differ"
+            )
         if self.encoding is not None:
             try:
                 codecs.lookup(self.encoding)
             except (LookupError, ValueError):
                 raise GentleError(
-                    f"encoding={self.encoding!r} is unknown: use a name such as 'latin-1', 'cp1252' "
-                    "or 'utf-16'"
+                    f"encoding={show_value(self.encoding)} is unknown: use a name such as 'latin-1', "
+                    "'cp1252' or 'utf-16'"
                 ) from None
         if self.symbols is not None and re.search(r"[0-9.,+\-()eE\s]", self.symbols):
             raise GentleError(
-                f"symbols are characters such as '%$€' beside a number, not {self.symbols!r}"
+                f"symbols are characters such as '%$€' beside a number, not {show_value(self.symbols)}"
             )
 
     @property
@@ -102,7 +108,7 @@ def as_dtype(name: str, dtype: Any) -> pl.DataType:
     found = TYPES.get(dtype.lower() if isinstance(dtype, str) else dtype)
     if found is None:
         words = listed((word for word in TYPES if isinstance(word, str)), "or")
-        raise GentleError(f"the dtype of column '{name}' must be {words}, not {dtype!r}")
+        raise GentleError(f"the dtype of column '{name}' must be {words}, not {show_value(dtype)}")
     return found
 
 

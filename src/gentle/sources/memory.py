@@ -14,7 +14,7 @@ import torch
 from scipy.sparse import csc_array, csc_matrix, csr_array, csr_matrix, issparse
 
 from gentle.batch import Labels
-from gentle.errors import GentleError, first_line, is_number, listed
+from gentle.errors import GentleError, first_line, is_number, is_real_number, listed
 from gentle.sources.arrays import Numbers
 from gentle.sources.frames import Frame
 from gentle.sources.kinds import is_a, is_column, is_sparse_matrix, name_of, row_labels
@@ -26,6 +26,7 @@ REFUSED = (
     *(pl.exceptions.PolarsError, pl.exceptions.PanicException),
 )
 PANDAS_MISSING = ("pandas._libs.missing.NAType", "pandas._libs.tslibs.nattype.NaTType")
+LONGEST_INTEGER = 127  # bits, those of polars' Int128 and its sign
 NAMED_TYPES = 4  # of a column of several types, that an error names
 
 Columns = Mapping[str, pl.Series | Unreadable]
@@ -69,7 +70,11 @@ def frame_of_mapping(data: Mapping[Any, Any]) -> Frame:
     for name, column in data.items():
         labels = joined_labels(labels, column, str(name), "the other columns")
     return frame_of_columns(
-        {name: _series(name, array) for name, array in arrays.items()}, row_labels=labels
+        {
+            name: _series(name, column if isinstance(column, pl.Series) else array)
+            for column, (name, array) in zip(data.values(), arrays.items(), strict=True)
+        },
+        row_labels=labels,
     )
 
 
@@ -156,7 +161,7 @@ def numbers_of(data: Any) -> Numbers:
     if values.dtype.kind != "O":
         return values
     own = [np.nan if _is_missing(value) else value for value in values.ravel()]
-    if not all(is_number(value) for value in own):
+    if not all(is_real_number(value) for value in own):
         return values
     try:
         return np.array(own, dtype=np.float64).reshape(values.shape)
@@ -304,6 +309,8 @@ def _of_one_type(name: str, values: Numbers) -> pl.Series:
         None if value is not None and _is_missing(value) and not is_number(value) else value
         for value in values.tolist()
     ]
+    if any(isinstance(value, int) and value.bit_length() > LONGEST_INTEGER for value in own):
+        raise OverflowError  # polars prints such a value before it refuses it
     fractions = any(isinstance(value, float) for value in own)
     if fractions and all(value is None or is_number(value) for value in own):
         return pl.Series(name, own, dtype=pl.Float64, strict=False)  # whole numbers among them

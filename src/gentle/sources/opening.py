@@ -16,7 +16,7 @@ import polars as pl
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from gentle.errors import GentleError
+from gentle.errors import GentleError, as_tuple, show_value
 from gentle.sources.arrays import Arrays, Numbers
 from gentle.sources.batches import Again, Batches, Once
 from gentle.sources.dask import Partitions, is_partitioned, partitions
@@ -65,6 +65,7 @@ def open_source(
 
     Raises GentleError for anything else, and says what would do.
     """
+    names = _checked_names(names)
     if isinstance(data, str | os.PathLike):
         path = os.fspath(data)
         if is_database(path):
@@ -130,7 +131,7 @@ def open_piece(piece: Any, names: Sequence[str] | None) -> Source:
     """A source for a batch; a loader of torch gives X, or X and what belongs to it, as a list."""
     if isinstance(piece, list | tuple) and not _is_row_list(piece):
         piece = piece[0] if len(piece) == 1 else tuple(piece)
-    return _open_whole(piece, names)
+    return _open_whole(piece, _checked_names(names))
 
 
 def _pieces(data: Any) -> Once | Again | None:
@@ -258,12 +259,19 @@ def with_columns(
                 f"{name} must hold one value for each of the {source.height():,} rows of "
                 f"{source.name}, and has shape {array.shape}"
             )
+        if not labels and array.dtype.kind not in "biuf":
+            raise GentleError(f"{name} must be numbers, and holds {_held(array)}")
         index = joined_labels(index, columns[name], name, source.name)
     if isinstance(source, Frame):
         return source.joined(series_of(arrays), row_labels=index)
     if labels:
         return replace(source, labels={**source.labels, **arrays}, row_labels=index)
     return replace(source, other={**source.other, **arrays}, row_labels=index)  # type: ignore[dict-item]
+
+
+def _held(array: Any) -> str:
+    """What values that are no numbers are, in a message."""
+    return type(array[0]).__name__ if array.dtype.kind == "O" and len(array) else str(array.dtype)
 
 
 def _pair(x: Any, y: Any, weights: Any = None, *, names: Sequence[str] | None) -> Source:
@@ -310,6 +318,19 @@ def _targets(y: Any, taken: Sequence[str]) -> dict[str, Numbers]:
         return dict(zip(names, columns.T, strict=True))
     flat = columns[:, 0] if columns.ndim == 2 and columns.shape[1] == 1 else columns
     return {own or names[0]: flat}
+
+
+def _checked_names(names: Any) -> tuple[str, ...] | None:
+    """The names of the columns of X; raises GentleError for what is no sequence of strings."""
+    if names is None:
+        return None
+    needed = "names= must be a sequence of strings, one for each column"
+    if isinstance(names, str):
+        raise GentleError(f"{needed}, not {show_value(names)}")
+    found = as_tuple(names, needed)
+    if odd := [name for name in found if not isinstance(name, str)]:
+        raise GentleError(f"names= must be strings, and one is {show_value(odd[0])}")
+    return found
 
 
 def _names(x: Any, names: Sequence[str] | None) -> tuple[str, ...]:

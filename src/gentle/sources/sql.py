@@ -189,6 +189,8 @@ def query(place: Any, text: str | None = None) -> Query:
     Raises GentleError for a database that is not there, for a table that it has not, and for a statement
     that is not one query.
     """
+    if not isinstance(text, str | None):
+        raise GentleError(f"a query is a string, not {type(text).__name__}")
     behind = ""
     name = f"the {type(place).__module__.split('.')[0].lstrip('_')} connection"
     if isinstance(place, str):

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from gentle.errors import GentleError, is_number
+from gentle.errors import GentleError, is_number, show_value
 from gentle.sources.batches import Batches
 from gentle.sources.source import Chunk, Matrix, Schema, Source
 
@@ -81,7 +81,9 @@ def hold_out(source: Source, share: float, *, shuffle: bool, seed: int) -> tuple
     Raises GentleError for a share that leaves one side without rows.
     """
     if not is_number(share):
-        raise GentleError(f"a test share must be a number between 0 and 1, and is {share!r}")
+        raise GentleError(
+            f"a test share must be a number between 0 and 1, and is {show_value(share)}"
+        )
     if isinstance(source, Batches) and not source.ordered:
         raise GentleError(
             "test= needs the rows in the same order each time, and these batches are shuffled: leave that "
