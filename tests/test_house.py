@@ -14,7 +14,7 @@ SOURCE = Path(gentle.__file__).parent
 
 # Each floor may import from itself and from those before it.
 FLOORS = {
-    "ground": ("errors", "_version", "files", "layout", "engines"),
+    "ground": ("errors", "_version", "files", "forking", "layout", "engines"),
     "rows": (
         *(
             "sparse",
@@ -65,7 +65,17 @@ FLOORS = {
         *("online", "coefficients", "answering", "descending", "fitting", "model_file"),
         *("continuing", "checking", "contesting"),
     ),
-    "show": ("story", "tables", "modules", "pictures", "report", "estimators", "cli", "__main__"),
+    "show": (
+        "styling",
+        "story",
+        "tables",
+        "modules",
+        "pictures",
+        "report",
+        "estimators",
+        "cli",
+        "__main__",
+    ),
 }
 BESIDE = ("textbook", "tour")  # the tutorial: it may use the house, and only the command knows it
 TEXTBOOK_MAY = ("gentle.errors", "gentle.solvers.limits")  # a formula stands once
@@ -102,7 +112,17 @@ OPTIONAL = {
     "pyarrow": {"engines", "sources"},
     "fcntl": {"sources"},  # of Unix alone
 }  # loaded where it is used, and asked for in a sentence
-WITHOUT_TORCH = ("result", "tables", "cli", "inference", "verdict", "errors", "files", "story")
+WITHOUT_TORCH = (
+    "result",
+    "tables",
+    "cli",
+    "inference",
+    "verdict",
+    "errors",
+    "files",
+    "forking",
+    "story",
+)
 HEAVY = ("torch", "polars", "sklearn", "matplotlib", "pandas", "formulaic", "scipy", "PIL")
 
 

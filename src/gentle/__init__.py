@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from gentle._version import version as __version__
+from gentle.forking import watch_forks
 
 if TYPE_CHECKING:
     from gentle import textbook as textbook
@@ -66,6 +67,9 @@ _WHERE = {
 }
 
 __all__ = [*_WHERE, "__version__"]
+
+
+watch_forks()
 
 
 def __getattr__(name: str) -> Any:

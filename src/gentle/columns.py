@@ -42,7 +42,7 @@ def refuse_other_than_numbers(source: Source, name: str) -> None:
             for row, text in zip(rows, table[name].cast(pl.String), strict=True):
                 if text is not None and not reads_as_number(text):
                     raise GentleError(f"{where}: '{text}' in row {row + 1:,}")
-    raise GentleError(f"{where}, of digits: cast it to float, or read it so with dtypes=")
+    raise GentleError(f"{where}, of digits: cast it to float, or read it so with dtypes= (--dtype)")
 
 
 def refuse_other_than_dates(source: Source, name: str) -> None:

@@ -92,9 +92,9 @@ def _warn(sentence: str) -> None:
 
 
 def _reader(**options: object) -> str:
-    return (
-        f"gentle.read_csv(..., {', '.join(f'{name}={value!r}' for name, value in options.items())})"
-    )
+    given = ", ".join(f"{name}={value!r}" for name, value in options.items())
+    flags = ", ".join(f"--{name.replace('_', '-')}" for name in options)
+    return f"gentle.read_csv(..., {given}) ({flags})"
 
 
 def _options(text: str) -> dict[str, object]:

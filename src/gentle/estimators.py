@@ -22,8 +22,9 @@ from gentle.descending import descend_rows, is_wide
 from gentle.design import Design, Rows, learn_design
 from gentle.errors import GentleError, RankWarning
 from gentle.fitting import fit_more, fit_rows
+from gentle.forking import reject_lost_pool, use_own_thread
 from gentle.result import Fit, Fits
-from gentle.sources import Arrays, has_method, is_table, joined_labels
+from gentle.sources import Arrays, has_method, is_a, is_table, joined_labels
 
 
 class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -150,6 +151,7 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
         types = (
             list(X.dtypes) if is_table(X) and has_method(X, "dtypes") else []
         )  # of a frame, whose columns become one array
+        _check_threads(X, y)
         X, y = validate_data(
             self,
             X,
@@ -208,6 +210,7 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
     def predict(self, X: Any) -> Floats:
         """Predictions for X (n, p): (n,) or (n, k)."""
         check_is_fitted(self)
+        _check_threads(X)
         X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=(np.float64, np.float32))
         self._warn_of_unestimable(X)
         predictions: npt.NDArray[np.float64] = X @ self.coef_.T + self.intercept_
@@ -238,6 +241,13 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
         if self.random_state is None or isinstance(self.random_state, int | np.integer):
             return int(self.random_state or 0)
         return int(check_random_state(self.random_state).randint(2**31))
+
+
+def _check_threads(*given: Any) -> None:
+    """Raises GentleError for a frame in a forked process, which lacks the threads that convert it."""
+    use_own_thread()
+    if any(is_a(each, "polars.DataFrame", "polars.LazyFrame") for each in given):
+        reject_lost_pool()
 
 
 def _shape(design: Design) -> str:

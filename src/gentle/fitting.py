@@ -249,6 +249,11 @@ def fit(
         target = pair_targets(source)
     source = with_shifts(source, formula)
     check_unseen(unseen)
+    if test is None and (shuffle or unseen != "error"):
+        raise GentleError(
+            f"{'shuffle' if shuffle else 'unseen'}= is for rows that are held out: give test=, their "
+            "share, or leave it out"
+        )
     if test is not None:
         check_seed(seed)
         source, tested = hold_out(source, test, shuffle=shuffle, seed=seed)

@@ -27,6 +27,7 @@ from gentle.calls import (
     basis_fields,
     bind,
     canonical,
+    children,
     columns_of,
     reads_of,
     shifted_name,
@@ -97,6 +98,14 @@ class Parsed:
         calls = [inner for node in self.factors for inner in walk(node) if isinstance(inner, Call)]
         first = [call.arguments[0] for call in calls if call.function == "C"]
         return frozenset(node.name for node in first if isinstance(node, Name))
+
+    @property
+    def compared(self) -> frozenset[str]:
+        """Those that stand in C() alone, which compares by value whatever the type."""
+        nodes = [inner for node in self.factors for inner in walk(node)]
+        others = [node for node in nodes if not (isinstance(node, Call) and node.function == "C")]
+        used = chain(self.factors, *map(children, others))
+        return self.categories - {node.name for node in used if isinstance(node, Name)}
 
     @property
     def factors(self) -> tuple[Node, ...]:

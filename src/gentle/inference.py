@@ -64,7 +64,8 @@ def scaled_p_values(t: Floats) -> Floats:
     """
     h = (np.arange(MIDPOINTS) + 0.5) * (math.pi / 2 / MIDPOINTS)
     z = np.clip(np.abs(np.asarray(t, dtype=np.float64))[..., None] / np.sin(h), 1e-300, 1e4)
-    return np.asarray((np.sqrt(-2 * z / np.expm1(-2 * z)) * np.exp(-z / 2)).mean(axis=-1))
+    with np.errstate(under="ignore"):  # far out p is 0
+        return np.asarray((np.sqrt(-2 * z / np.expm1(-2 * z)) * np.exp(-z / 2)).mean(axis=-1))
 
 
 @cache

@@ -21,6 +21,7 @@ from polars.io.plugins import register_io_source
 from gentle.batch import Floats
 from gentle.errors import GentleError, first_line, listed
 from gentle.files import written
+from gentle.forking import reject_lost_pool
 from gentle.sources import Chunk, Matrix, Schema, is_a, is_table
 
 AHEAD = 2  # frames that wait to be written
@@ -42,6 +43,7 @@ def write_file(path: Path, frames: Iterator[pl.DataFrame], schema: Schema) -> No
 
     Raises GentleError for an ending that says no format, and where the file cannot be written.
     """
+    reject_lost_pool()
     sink = SINKS.get(path.suffix.lower())
     if sink is None:
         raise GentleError(
@@ -109,7 +111,7 @@ def _pour(
 def as_columns(names: Sequence[str], numbers: Floats) -> pl.DataFrame:
     """Numbers (n, m) as columns of these names (m,); null where there is none."""
     columns = {name: numbers[:, at] for at, name in enumerate(names)}
-    return pl.DataFrame(columns, schema=dict.fromkeys(names, pl.Float64)).fill_nan(None)
+    return pl.DataFrame(columns, schema=dict.fromkeys(names, pl.Float64), nan_to_null=True)
 
 
 def chosen(chunk: Chunk, columns: Sequence[str]) -> Chunk:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import StringIO
 from typing import Any
 
 import numpy as np
 import polars as pl
 from rich.cells import cell_len, set_cell_size
-from rich.console import Console, Group, OverflowMethod, RenderableType
-from rich.text import Text
 
 from gentle.checking import Check
 from gentle.contesting import REFUSED, Contest, Contestant
@@ -36,6 +34,7 @@ from gentle.online import OnePass
 from gentle.predicting import Written
 from gentle.result import Fit
 from gentle.statistics import Score, Tally
+from gentle.styling import Console, Group, OverflowMethod, RenderableType, Text
 from gentle.verdict import UNITS as IN_WORDS
 
 MOST_CELLS = 24  # of a text among numbers
@@ -252,10 +251,17 @@ def _seconds(seconds: float) -> str:
 
 
 def _left_out(fit: Fit) -> list[Text]:
-    """The columns that the rank rule left out."""
+    """The columns that the rank rule left out, those of one description together."""
+    names: dict[str, list[str]] = {}
+    for name, made_of in fit.dropped.items():
+        names.setdefault(made_of, []).append(name)
     return [
-        _line(f"left out: {name}, which is {made_of} (its coefficient counts as 0)")
-        for name, made_of in fit.dropped.items()
+        _line(f"left out: {alike[0]}, which is {made_of} (its coefficient counts as 0)")
+        if len(alike) == 1
+        else _line(
+            f"left out: {', '.join(alike)}, each of which is {made_of} (their coefficients count as 0)"
+        )
+        for made_of, alike in names.items()
     ]
 
 
@@ -270,9 +276,28 @@ def to_polars(fit: Fit, level: float = 0.95) -> pl.DataFrame:
     Where a descent has not converged, the exact coefficient, to which t, p and the bounds belong, is in
     the column "exact", and the cause in "verdict".
     """
-    numbers = pl.col(pl.Float64).fill_nan(None)
-    frame = pl.DataFrame(_columns(fit, level)).with_columns(numbers)
-    return frame if fit.converged else frame.with_columns(verdict=pl.lit(fit.verdict.cause))
+    return _frame(_columns(fit, level) | _verdicts(fit))
+
+
+def _verdicts(fit: Fit) -> dict[str, list[Any]]:
+    return {} if fit.converged else {"verdict": [fit.verdict.cause] * len(fit.names)}
+
+
+def _frame(named: Mapping[str, Sequence[Any]]) -> pl.DataFrame:
+    """Columns of strings or numbers as a frame, null where there is no number.
+
+    It is made without an expression of polars, which would need threads that a forked process lacks.
+    """
+    return pl.DataFrame(
+        {
+            name: values if any(isinstance(value, str) for value in values) else _numbers(values)
+            for name, values in named.items()
+        }
+    )
+
+
+def _numbers(values: Sequence[float | None]) -> pl.Series:
+    return pl.Series(np.array(values, dtype=np.float64), nan_to_null=True)
 
 
 def trace_frame(fit: Fit | Descended) -> pl.DataFrame:
@@ -287,14 +312,15 @@ def trace_frame(fit: Fit | Descended) -> pl.DataFrame:
     coef = np.array([step.coef for step in trace]).reshape(len(trace), len(fit.names))
     for name, values in zip(fit.names, coef.T, strict=True):
         column = f"{name} (coefficient)" if name in shown else name
-        shown[column] = pl.Series(values, dtype=pl.Float64).fill_nan(None)
+        shown[column] = _numbers(values.tolist())
     return pl.DataFrame(shown)
 
 
 def to_one_polars(fits: Sequence[Fit], level: float = 0.95) -> pl.DataFrame:
     """The same of several targets, which stand in the first column."""
     tables = [
-        to_polars(fit, level).select(pl.lit(fit.target).alias("target"), pl.all()) for fit in fits
+        _frame({"target": [fit.target] * len(fit.names)} | _columns(fit, level) | _verdicts(fit))
+        for fit in fits
     ]
     return pl.concat(tables, how="diagonal")
 
@@ -677,7 +703,7 @@ def _or_dash(value: float | None, shown: Callable[[float], str]) -> str:
 def contest_to_polars(contest: Contest) -> pl.DataFrame:
     """One row for each solver: solver, passes, seconds, gap, in_se, digits, cause and verdict."""
     each = contest.contestants
-    frame = pl.DataFrame(
+    return _frame(
         {
             "solver": [it.name for it in each],
             "passes": [it.passes for it in each],
@@ -687,7 +713,5 @@ def contest_to_polars(contest: Contest) -> pl.DataFrame:
             "digits": [None if it.fit is None else it.fit.certificate.digits for it in each],
             "cause": [it.cause for it in each],
             "verdict": [it.why for it in each],
-        },
-        schema_overrides=dict.fromkeys(("passes", "seconds", "gap", "in_se", "digits"), pl.Float64),
+        }
     )
-    return frame.with_columns(pl.col(pl.Float64).fill_nan(None))

@@ -389,6 +389,22 @@ def test_the_picture_has_a_line_for_each_that_differs_from_all_others(well, ill)
         assert page.getvalue().startswith(b"\x89PNG")
 
 
+def test_the_large_mark_of_each_solver_is_the_point_whose_distance_the_table_has(well, ill):
+    for contest in (well, ill):
+        axes = contest.plot().axes[0]
+        table = dict(zip(contest.to_polars()["solver"], contest.to_polars()["in_se"], strict=True))
+        lines = [line for line in axes.lines if not line.get_label().startswith("_")]
+        drawn = [line for line in lines if line.get_label().split(":")[0] in DESCENTS]
+        for line in drawn:
+            name = line.get_label().split(":")[0]
+            mark = axes.lines[list(axes.lines).index(line) + 1]
+            ((passes, within),) = mark.get_xydata()
+            assert within == pytest.approx(table[name])
+            descent = list(contest.fits[name].descent.values())
+            same = [it.passes for it in contest.fits[name].trace if list(it.coef) == descent]
+            assert passes == (same[-1] if same else 0)  # at its left edge: the start
+
+
 def test_the_legend_follows_the_order_of_arrival(ill):
     names = [text.get_text().split(":")[0] for text in ill.plot().legends[0].get_texts()]
     arrived = [it for it in sorted(ill.contestants, key=lambda it: it.passes) if it.arrived]

@@ -24,6 +24,9 @@ SAID = {REFUSED: "could not run", NOT_RUN: "did not run"}
 def distances(contest: Contest) -> Figure:
     """A line for each solver, the soonest to arrive first in the legend; a cross where one did not.
 
+    The large mark is the nearest point of each, whose distance the table has; it stands at the left edge
+    where that is the start.
+
     Raises GentleError where no descent has a point to draw.
     """
     descents = contest.contestants[1:]
@@ -49,7 +52,12 @@ def distances(contest: Contest) -> Figure:
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda passes, _: f"{passes:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    figure.legend(loc="outside right center", frameon=False, handlelength=3.2)
+    figure.legend(
+        title="large mark: the nearest point",
+        loc="outside right center",
+        frameon=False,
+        handlelength=3.2,
+    )
     return figure
 
 
@@ -71,10 +79,20 @@ def _path(one: Contestant) -> tuple[Floats, Floats]:
     return found[:, 0], found[:, 1]
 
 
+def _nearest(one: Contestant) -> float:
+    """Passes up to the nearest point, whose distance the table has; 0 where it is the start."""
+    way = None if one.fit is None else one.fit.way
+    steps = () if way is None else way.trace
+    values = () if way is None else way.values
+    same = (it for it in reversed(steps) if np.array_equal(it.coef, values, equal_nan=True))
+    return next((it.passes for it in same), 0.0)
+
+
 def _line(
     axes: Axes, one: Contestant, color: str, marker: str, dashes: str, *, width: float
 ) -> None:
     """The way of one solver; lines narrow one after the other, so that none hides another."""
+    assert one.fit is not None
     passes, within = _path(one)
     spent = f"{one.passes:.4g} pass{'es' * (one.passes != 1)}"
     axes.plot(
@@ -90,9 +108,12 @@ def _line(
         markevery=1 if len(passes) <= FEW else 1 / MARKS,
         label=f"{one.name}: {spent}" if one.arrived else f"{one.name}: not in {spent}",
     )
+    nearest = _nearest(one)
     axes.plot(
-        passes[-1:],
-        within[-1:],
+        nearest,
+        one.fit.certificate.within,
+        transform=axes.transData if nearest else axes.get_yaxis_transform(),  # 0 is its left edge
+        clip_on=False,
         color=color,
         marker=marker if one.arrived else "x",
         markersize=width + 7,

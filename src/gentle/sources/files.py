@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 import polars as pl
 
 from gentle.errors import GentleError, ReadingWarning, first_line, listed, near
+from gentle.forking import reject_lost_pool
 from gentle.sources.csv import Csv
 from gentle.sources.dialect import ANY, MISSING, Dialect, as_dtype
 from gentle.sources.format import Format, stacked
@@ -234,6 +235,7 @@ def read_file(
 
     Raises GentleError for what is not there, is empty or cannot be read, in one sentence.
     """
+    reject_lost_pool()
     source, said = _opened(place, dtypes or {}, kind, name)
     if said:
         warnings.warn(said, ReadingWarning, stacklevel=2)
@@ -247,6 +249,7 @@ def read_stream(
 
     Raises GentleError where it holds nothing, or nothing that can be read.
     """
+    reject_lost_pool()
     at = stream.tell() if getattr(stream, "seekable", bool)() else None
     copy = scratch_file("")
     try:
@@ -328,7 +331,7 @@ def _said(kind: Format, paths: Sequence[Path], name: str) -> str:
         return ""
     phrases = [remark.phrase for remark in remarks]
     told = phrases[0] if len(phrases) == 1 else f"{', '.join(phrases[:-1])} and {phrases[-1]}"
-    options = ", ".join(remark.option for remark in remarks)
+    options = ", ".join(dict.fromkeys(remark.option for remark in remarks))
     return f"{name} was read with {told}; to state or change this: {options}"
 
 

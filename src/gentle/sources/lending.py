@@ -15,6 +15,7 @@ import polars as pl
 from scipy.sparse import csr_array
 
 from gentle.errors import GentleError, first_line
+from gentle.forking import reject_lost_pool
 from gentle.sources.arrays import Arrays
 from gentle.sources.files import Files, scanned
 from gentle.sources.frames import Frame
@@ -84,6 +85,7 @@ def _lent(source: Source, folder: Path) -> Source:
 
 
 def _written(frame: pl.DataFrame, source: Source, folder: Path) -> Plan:
+    reject_lost_pool()
     path = folder / "rows.arrow"
     kept = [
         name for name, dtype in frame.schema.items() if dtype != pl.Object

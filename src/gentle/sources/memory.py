@@ -15,6 +15,7 @@ from scipy.sparse import csc_array, csc_matrix, csr_array, csr_matrix, issparse
 
 from gentle.batch import Labels
 from gentle.errors import GentleError, first_line, is_number, is_real_number, listed
+from gentle.forking import reject_lost_pool
 from gentle.sources.arrays import Numbers
 from gentle.sources.frames import Frame
 from gentle.sources.kinds import is_a, is_column, is_sparse_matrix, name_of, row_labels
@@ -34,6 +35,7 @@ Columns = Mapping[str, pl.Series | Unreadable]
 
 def frame_of(data: Any) -> Frame:
     """A table in memory as a frame; a column that cannot be read is an error only where it is used."""
+    reject_lost_pool()
     if isinstance(data, Frame):
         return data
     if isinstance(data, pl.DataFrame):
@@ -47,6 +49,7 @@ def frame_of(data: Any) -> Frame:
 
 def frame_of_columns(columns: Columns, **more: Any) -> Frame:
     """Columns by name as a frame, also where some cannot be read."""
+    reject_lost_pool()
     read = {name: column for name, column in columns.items() if isinstance(column, pl.Series)}
     if len(read) == len(columns):
         return Frame(pl.DataFrame(read), **more)
@@ -325,7 +328,7 @@ def _declared(name: str, column: Any) -> pl.Series | None:
     if len(set(levels)) < len(levels):
         return None
     texts = np.array([*levels, None], dtype=object)[column.cat.codes.to_numpy()]
-    return pl.Series(name, texts, dtype=pl.Enum(levels))
+    return pl.Series(name, texts.tolist(), dtype=pl.Enum(levels))
 
 
 def _of_extension(column: Any) -> Numbers:

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from gentle.errors import GentleError
+from gentle.forking import reject_lost_pool
 from gentle.sources.arrays import Arrays
 from gentle.sources.batches import Batches
 from gentle.sources.source import Chunk, Matrix, Schema, Source
@@ -67,6 +68,7 @@ def with_names(source: Source) -> Source:
     """
     if not is_of_arrays(source):
         return source
+    reject_lost_pool()
     if source.sparse:
         raise GentleError(
             "a formula needs dense columns, and X is sparse: give X.toarray(), or leave the formula out"

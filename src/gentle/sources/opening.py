@@ -17,6 +17,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from gentle.errors import GentleError, as_tuple, show_value
+from gentle.forking import reject_lost_pool, use_own_thread
 from gentle.sources.arrays import Arrays, Numbers
 from gentle.sources.batches import Again, Batches, Once
 from gentle.sources.dask import Partitions, is_partitioned, partitions
@@ -35,7 +36,7 @@ from gentle.sources.memory import (
     numbers_of,
     series_of,
 )
-from gentle.sources.named import Named
+from gentle.sources.named import Named, is_of_arrays
 from gentle.sources.pandas_index import index_columns
 from gentle.sources.plan import Given, Plan, Types
 from gentle.sources.shifted import Shifted
@@ -65,6 +66,7 @@ def open_source(
 
     Raises GentleError for anything else, and says what would do.
     """
+    use_own_thread()
     names = _checked_names(names)
     if isinstance(data, str | os.PathLike):
         path = os.fspath(data)
@@ -86,6 +88,8 @@ def open_source(
     if isinstance(data, tuple) and len(data) == 2 and is_connection(data[0]):
         return query(*data)
     if isinstance(data, SOURCES):
+        if not is_of_arrays(data):
+            reject_lost_pool()
         return data
     if isinstance(data, pl.LazyFrame):
         return Plan(Given(data))
@@ -129,6 +133,7 @@ def _refusal(data: Any) -> GentleError:
 
 def open_piece(piece: Any, names: Sequence[str] | None) -> Source:
     """A source for a batch; a loader of torch gives X, or X and what belongs to it, as a list."""
+    use_own_thread()
     if isinstance(piece, list | tuple) and not _is_row_list(piece):
         piece = piece[0] if len(piece) == 1 else tuple(piece)
     return _open_whole(piece, _checked_names(names))
@@ -147,7 +152,8 @@ def _pieces(data: Any) -> Once | Again | None:
     if isinstance(data, Iterator):
         return Once(data)
     if isinstance(data, Dataset):
-        return Again(partial(DataLoader, data, batch_size=LOADED_ROWS))
+        own = torch.Generator()  # a loader draws a seed, if not from its own then from everyone's
+        return Again(partial(DataLoader, data, batch_size=LOADED_ROWS, generator=own))
     if isinstance(data, Iterable):
         return Again(lambda: data)
     if callable(data):

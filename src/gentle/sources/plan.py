@@ -12,6 +12,7 @@ import polars as pl
 
 from gentle.engines.onethread import ONE_THREAD
 from gentle.errors import GentleError, first_line
+from gentle.forking import reject_lost_pool
 from gentle.sources.pandas_index import index_columns
 from gentle.sources.source import Chunk, Schema, bounds, numbered
 from gentle.sources.steady import Steady
@@ -126,6 +127,9 @@ class Plan:
     steady: Steady = field(default_factory=Steady)
     sparse: ClassVar[bool] = False
     replayable: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        reject_lost_pool()
 
     @property
     def seeks(self) -> bool:

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import polars as pl
 
 from gentle.errors import GentleError, first_line, listed, near
+from gentle.forking import reject_lost_pool
 from gentle.sources.source import Chunk, Schema, check_place, in_runs, numbered
 from gentle.sources.steady import Steady
 
@@ -189,6 +190,7 @@ def query(place: Any, text: str | None = None) -> Query:
     Raises GentleError for a database that is not there, for a table that it has not, and for a statement
     that is not one query.
     """
+    reject_lost_pool()
     if not isinstance(text, str | None):
         raise GentleError(f"a query is a string, not {type(text).__name__}")
     behind = ""
@@ -252,6 +254,8 @@ _TOKEN = re.compile(
     r"""|(?P<tag>\$\w*\$).*?(?P=tag)|--[^\n]*|/\*.*?\*/|(?P<mark>[;()'"`])""",
     re.S,
 )
+_WRITES = re.compile(r"\binto\b|\(\s*(?:delete\s+from|update\s+\w+)\b", re.I)
+WRITING = ("insert", "update", "delete", "merge", "replace")
 _ESCAPED = re.compile(r"\\.", re.S)
 ESCAPING = (
     "mysql",
@@ -261,6 +265,25 @@ ESCAPING = (
     "clickhouse",
     "snowflake",
 )  # with \\ in strings
+
+
+def _blank(token: re.Match[str]) -> str:
+    """A token without what is quoted in it, a comment as a space; brackets stay."""
+    if token["mark"] in ("(", ")"):
+        return token[0]
+    return " " if token[0].startswith(("--", "/*")) else " _ "
+
+
+def _verb_after_names(bare: str) -> str:
+    """The verb of a statement that begins with WITH, behind the queries that it names; '' of others."""
+    if not re.match("with\\b", bare, re.I):
+        return ""
+    depth = 0
+    for word in re.findall(r"[()]|\w+", bare.lower()):
+        depth += (word == "(") - (word == ")")
+        if depth == 0 and word in (*WRITING, "select", "values", "table", "from"):
+            return str(word)
+    return ""
 
 
 def check_statement(text: str, dialect: str = "") -> None:
@@ -274,6 +297,11 @@ def check_statement(text: str, dialect: str = "") -> None:
         )
     readings = [text, _ESCAPED.sub("", text)] if dialect in ESCAPING else [text]
     for reading in readings:
+        bare = _TOKEN.sub(_blank, reading).strip()
+        if _WRITES.search(bare) or _verb_after_names(bare) in WRITING:
+            raise GentleError(
+                "only a query that reads is taken, and this one writes: leave that out"
+            )
         depth = 0
         for token in _TOKEN.finditer(reading):
             mark = token["mark"]
