@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -75,7 +76,7 @@ class Csv(Format):
                 f"{path} has no name for column {listed(empty)} in its first line: name it, or write the "
                 "file without its index (in pandas to_csv(index=False))"
             )
-        twice = sorted({name for name in names if names.count(name) > 1})
+        twice = sorted(name for name, times in Counter(names).items() if times > 1)
         if twice:
             raise GentleError(
                 f"{path} names more than one column {listed(twice)}: rename all but one"
