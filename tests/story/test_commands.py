@@ -520,7 +520,7 @@ def test_a_person_at_a_terminal_sees_how_far_it_is(tmp_path, environment, solver
             seen += more
     os.close(screen)
     text = seen.decode(errors="replace")
-    assert process.returncode == 0, text
+    assert process.returncode == ("has not converged" in text), text
     assert "Traceback" not in text
     assert " passes" in text
     assert " SE away" in text
