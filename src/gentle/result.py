@@ -608,7 +608,7 @@ class Fit:
     ) -> Any:
         """Residual, leverage, Cook's distance and the other measures of each row that was fitted.
 
-        A frame of the kind of `data`, polars where it is none: one row for each row of the fit, with its
+        A frame of the kind of `data`, or else of polars: one row for each row of the fit, with its
         place in `data` in the column "row".
 
         Args:
