@@ -554,6 +554,8 @@ class Fit:
                 "and these predictions are by its coefficients"
             )
         note = self.inference_note if level is not None else ""
+        if level is not None and self.sandwich.pinned is not None:
+            note = note or "Predictions that hang on rows of leverage 1 have no bounds."
         return f"{note[:1].lower()}{note[1:].removesuffix('.')}"
 
     @cached_property
