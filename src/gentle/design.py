@@ -451,7 +451,7 @@ def _unseen(foreign: Sequence[Foreign], sieve: Sieve, where: str, unseen: Unseen
 
 
 def _weights(chunk: Chunk, name: str, sieve: Sieve) -> Floats:
-    """Weights of new rows, (n,); nan where there is none, which drops no row."""
+    """Weights of new rows, (n,); nan where one is missing, which drops no row."""
     values = column_of(chunk, name)
     invalid = (values < 0) | np.isinf(values)
     if invalid.any():

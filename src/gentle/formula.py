@@ -419,7 +419,7 @@ def _written(term: Term) -> str:
 class _Kinds:
     """What each node of a formula is: number, truth, text, date, duration, basis or category.
 
-    A node that is none, or an operation on what it cannot take, is refused before anything is read.
+    An invalid node, or an operation on what it cannot take, is refused before anything is read.
     """
 
     def __init__(self, text: str, schema: Schema) -> None:

@@ -372,3 +372,24 @@ def test_what_is_for_held_out_rows_needs_some(choice):
     table = coded_frame([1, 2, 3])
     with pytest.raises(GentleError, match=r"is for rows that are held out.*give test="):
         gentle.fit(table, "y ~ x", **choice)
+
+
+@pytest.mark.parametrize(
+    ("word", "way"),
+    [
+        (
+            "22,956",
+            r"decimal=','\) \(--decimal\) or .*thousands=','\) \(--thousands\) reads it as a number",
+        ),
+        ("$12", r"symbols='\$'\) \(--symbols\) reads it as a number"),
+        ("(3)", r"parentheses=True\) \(--parentheses\) reads it as a number"),
+        (".", r"null_values=\['\.'\]\) \(--null-values\) reads it as a missing value"),
+        ("late", "'late' in row 2$"),
+    ],
+)
+def test_a_target_with_a_word_among_its_numbers_names_what_reads_it(word, way):
+    table = pl.DataFrame({"y": ["1", word, "3", "4.5"], "x": [1.0, 2.0, 4.0, 3.0]})
+    with pytest.raises(
+        GentleError, match=rf"'y' of the frame must be numbers, but is text: .*{way}"
+    ):
+        gentle.fit(table, "y ~ x")

@@ -166,7 +166,7 @@ def _dialect(place: Any) -> str:
 def is_database(uri: str) -> bool:
     """Whether a text is the URI of a database: of SQLite, or one that SQLAlchemy or ADBC knows.
 
-    Raises GentleError for a URI that is none.
+    Raises GentleError for a URI that cannot be parsed.
     """
     check_place(uri)
     scheme = urlsplit(uri).scheme.split("+")[0]
