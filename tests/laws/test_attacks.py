@@ -4,6 +4,7 @@ import datetime
 import sqlite3
 import time
 
+import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
@@ -111,3 +112,35 @@ def test_a_field_beyond_what_is_read_and_many_columns_end_in_a_sentence(tmp_path
     with pytest.raises(GentleError, match="more than one column 'c0'"):
         gentle.fit(path, target="y")
     assert time.process_time() - started < 2
+
+
+RELATIONS = {
+    "degrees": lambda c, _: np.float32(1.8) * c + np.float32(32),
+    "a sum": lambda c, d: c + d,
+    "a tenth": lambda c, _: np.float32(0.1) * c,
+}
+
+
+@pytest.mark.parametrize("relation", RELATIONS)
+def test_relations_of_float32_are_seen_in_its_decimals_too(relation, proofs, tmp_path):
+    for seed in range(100 if proofs else 3):
+        rng = np.random.default_rng(seed)
+        c, d = (rng.normal(*at, size=80).astype(np.float32) for at in ((20, 5), (3, 1)))
+        frame = pl.DataFrame(
+            {"c": c, "d": d, "f": RELATIONS[relation](c, d), "y": rng.normal(size=80)}
+        )
+        frame.write_csv(tmp_path / "a.csv")
+        read = pl.read_csv(tmp_path / "a.csv")
+        for data in (tmp_path / "a.csv", read, read.select("f", "d", "c", "y"), read.to_pandas()):
+            with pytest.warns(gentle.RankWarning):
+                fit = gentle.fit(data, target="y")
+            assert sum(np.isnan(list(fit.coef.values()))) == 1
+
+
+def test_decimals_that_are_no_float32_keep_their_columns(proofs):
+    rng = np.random.default_rng(0)
+    for _ in range(300 if proofs else 10):
+        x, z = np.round(rng.normal(20, 5, size=(2, 60)), 6)
+        near = np.round(x * 1.8 + 32 + 3e-6 * rng.normal(size=60), 6)
+        fit = gentle.fit((np.stack([x, z, near], axis=1), rng.normal(size=60)))
+        assert np.isfinite(list(fit.coef.values())).all()
