@@ -1,5 +1,6 @@
 """What several tests need: the flights, the command, and how long hypothesis may look."""
 
+import json
 import os
 import runpy
 import subprocess
@@ -20,7 +21,6 @@ settings.register_profile("proofs", max_examples=1000, **COMMON)
 settings.load_profile("proofs" if os.environ.get("GENTLE_PROOFS") else "small")
 
 ROOT = Path(__file__).parent.parent
-MAIN = "from gentle.cli import main; main()"
 
 
 @pytest.fixture(scope="session")
@@ -65,20 +65,36 @@ def environment():
     return kept | {"COLUMNS": "80", "TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8"}
 
 
+@pytest.fixture(scope="session")
+def forking(environment):
+    """The process that tests/forking.py is about."""
+    process = subprocess.Popen(
+        [sys.executable, ROOT / "tests" / "forking.py"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    with process:
+        yield process
+
+
 @pytest.fixture
-def gentle(tmp_path, environment):
+def gentle(tmp_path, tmp_path_factory, environment, forking):
     """Runs the command `gentle` as a person would, in an empty folder."""
+    streams = [str(tmp_path_factory.mktemp("streams") / name) for name in ("out", "err")]
 
     def run(*arguments, **variables):
-        return subprocess.run(
-            [sys.executable, "-c", MAIN, *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            timeout=120,
-            cwd=tmp_path,
-            env=environment | variables,
-            check=False,
-        )
+        asked = {
+            "arguments": list(map(str, arguments)),
+            "folder": str(tmp_path),
+            "environment": environment | variables,
+            "streams": streams,
+        }
+        forking.stdin.write(json.dumps(asked) + "\n")
+        forking.stdin.flush()
+        code = int(forking.stdout.readline())
+        written = (Path(path).read_text("utf-8") for path in streams)
+        return subprocess.CompletedProcess(arguments, code, *written)
 
     return run

@@ -221,7 +221,9 @@ def _reduced(
             return problem
     zero = _Closer(Triangle.zero(coordinates), Decimals.zero(len(design.names)))
     closer = fold(zero, rows)
-    rounding = replace(rounding, decimal=closer.decimals.deviation)
+    decimals = closer.decimals
+    relative = np.maximum(rounding.relative, decimals.relative)
+    rounding = replace(rounding, relative=relative, decimal=decimals.deviation)
     return _reduce(_with_rounding(closer.triangle, design), opening, design, choices, rounding)
 
 

@@ -24,6 +24,7 @@ from gentle.batch import Floats, Integers
 from gentle.errors import GentleError, listed
 from gentle.expressions import Name, Node
 from gentle.formula import Term
+from gentle.levels import level_codes
 
 MAX_CATEGORIES = 8  # in one product: each doubles what has to be looked at
 MAX_CODED_LEVELS = 4_096  # of a category in another coding than treatment, whose matrix is square
@@ -40,7 +41,9 @@ class Lookup:
     def codes(self, values: Any) -> Integers:
         """Which level each value is, -1 for none, (n,)."""
         if isinstance(values, pl.Series):
-            return self._text_codes(values)
+            if all(isinstance(level, str) for level in self.levels):
+                return self._text_codes(values)
+            return level_codes(values, self.levels)
         if values.dtype.kind == "O":
             table = self._table
             found = [table.get(value, -1) for value in values.tolist()]

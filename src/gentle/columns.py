@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from gentle.batch import Floats, rows_per_batch
+from gentle.disguise import way_to_read
 from gentle.errors import GentleError, warn_of_rounding
 from gentle.sources import Source
 from gentle.sources.source import Unreadable, described, reads_as_number
@@ -41,8 +42,9 @@ def refuse_other_than_numbers(source: Source, name: str) -> None:
             assert isinstance(table, pl.DataFrame)
             for row, text in zip(rows, table[name].cast(pl.String), strict=True):
                 if text is not None and not reads_as_number(text):
-                    raise GentleError(f"{where}: '{text}' in row {row + 1:,}")
-    raise GentleError(f"{where}, of digits: cast it to float, or read it so with dtypes=")
+                    way = way_to_read(text)
+                    raise GentleError(f"{where}: '{text}' in row {row + 1:,}{way and '; '}{way}")
+    raise GentleError(f"{where}, of digits: cast it to float, or read it so with dtypes= (--dtype)")
 
 
 def refuse_other_than_dates(source: Source, name: str) -> None:

@@ -33,11 +33,13 @@ from gentle.filling import Filling
 from gentle.formula import Parsed, parse
 from gentle.levels import (
     Foreign,
+    LeftOut,
     Levels,
     Unseen,
     check_unseen,
     levels_of,
     refuse_foreign,
+    warn_of_lost,
     with_levels,
 )
 from gentle.plain import Plain
@@ -90,6 +92,8 @@ class Encoder(Protocol):
     def unreferenced(self) -> tuple[str, ...]: ...
     @property
     def dates(self) -> tuple[str, ...]: ...
+    @property
+    def compared(self) -> frozenset[str]: ...
     @property
     def shifts(self) -> tuple[Shift, ...]: ...
     @property
@@ -365,12 +369,18 @@ class Design:
             _kept(x, keep), _kept(offset, keep), _kept(chunk.rows, keep), n_unseen, weight
         )
 
-    def learning_frames(self, source: Source, selection: Selection) -> Iterator[pl.DataFrame]:
-        """The rows of a source that are selected, coded and filled, as functions learn from them."""
+    def learning_frames(
+        self, source: Source, selection: Selection, left_out: LeftOut
+    ) -> Iterator[pl.DataFrame]:
+        """The rows of a source that are selected, coded and filled, as functions learn from them.
+
+        The others are added to those left out.
+        """
         own = list(dict.fromkeys((*self.columns, *self.target_columns)))
         columns = selection.columns(*own)
         for chunk in source.scan(columns, rows_per_batch(len(columns))):
             used = selection.used(chunk, source.name)
+            left_out.add(used, chunk)
             filled, _ = self.filling.filled(used, self.columns)
             coded, _ = self._coded(filled, "error")
             assert isinstance(coded.table, pl.DataFrame)
@@ -441,7 +451,7 @@ def _unseen(foreign: Sequence[Foreign], sieve: Sieve, where: str, unseen: Unseen
 
 
 def _weights(chunk: Chunk, name: str, sieve: Sieve) -> Floats:
-    """Weights of new rows, (n,); nan where there is none, which drops no row."""
+    """Weights of new rows, (n,); nan where one is missing, which drops no row."""
     values = column_of(chunk, name)
     invalid = (values < 0) | np.isinf(values)
     if invalid.any():
@@ -790,6 +800,7 @@ def _formula(source: Source, text: str, aside: Sequence[str]) -> Parsed:
 
 def _learned(source: Source, parsed: Parsed, design: Design, selection: Selection) -> Encoder:
     """The encoder of a formula, whose functions learn from the rows that are selected."""
+    left_out = LeftOut(parsed.categories.difference(design.levels))
 
     def frames(learning: Sequence[str]) -> Iterator[pl.DataFrame]:
         if not source.replayable:
@@ -798,7 +809,7 @@ def _learned(source: Source, parsed: Parsed, design: Design, selection: Selectio
                 "read only once: give a file or a frame, or say by numbers what is to be learned, such "
                 "as knots= with bounds"
             )
-        return design.learning_frames(source, selection)
+        return design.learning_frames(source, selection, left_out)
 
     if parsed.split:
         written = list(map(str, parsed.targets))
@@ -809,7 +820,10 @@ def _learned(source: Source, parsed: Parsed, design: Design, selection: Selectio
             GentleWarning,
             stacklevel=4,
         )
-    return wilkinson.learn(parsed, source.schema(), design.levels, frames)
+    encoder = wilkinson.learn(parsed, source.schema(), design.levels, frames)
+    for name, (lost, reference) in encoder.lost(left_out.values).items():
+        warn_of_lost(lost, name, source.name, reference)
+    return encoder
 
 
 def _from_state(state: Mapping[str, Any]) -> Design:
@@ -862,7 +876,7 @@ def refuse_lacking(source: Source, columns: Sequence[str], design: Design) -> No
             refuse_as_cluster(source, name)
         elif name in schema and name in design.encoder.dates:
             refuse_other_than_dates(source, name)
-        elif name in schema and name in design.levels:
+        elif name in schema and (name in design.levels or name in design.encoder.compared):
             refuse_types(source, [name])
         elif name in schema:
             refuse_other_than_numbers(source, name)

@@ -72,7 +72,7 @@ def check_categories(seen: pl.DataFrame, name: str, where: str) -> None:
         marked = _example(kinds, "marked")
         _warn(
             f"{column} is text that reads as numbers with marks, such as '{marked}', and becomes "
-            f"{n_levels:,} categories: give numbers, as {_reader(**_options(marked))} reads from a CSV"
+            f"{n_levels:,} categories: give numbers, as {_marked_reader(marked)} reads from a CSV"
         )
     elif mostly and n_blank and n_numbers == there:
         blank = _example(kinds, "blank")
@@ -87,14 +87,33 @@ def check_categories(seen: pl.DataFrame, name: str, where: str) -> None:
         )
 
 
+def way_to_read(text: str) -> str:
+    """How a CSV is read where such a string is a number with marks, or stands for a missing value.
+
+    Empty for a word.
+    """
+    kind = _kinds(pl.DataFrame({"text": [text]}))["kind"].item()
+    if kind == "blank":
+        return f"{_reader(null_values=[text])} reads it as a missing value"
+    return f"{_marked_reader(text)} reads it as a number" if kind == "marked" else ""
+
+
+def _marked_reader(text: str) -> str:
+    """What reads a number with marks; of 1,234 either decimal or thousands, as the file means it."""
+    options = _options(text)
+    if options == {"thousands": ","} and re.fullmatch(r"[-+]?[0-9]{1,3},[0-9]{3}", text.strip()):
+        return f"{_reader(decimal=',')} or {_reader(thousands=',')}"
+    return _reader(**options)
+
+
 def _warn(sentence: str) -> None:
     warnings.warn(sentence, GentleWarning, stacklevel=2)
 
 
 def _reader(**options: object) -> str:
-    return (
-        f"gentle.read_csv(..., {', '.join(f'{name}={value!r}' for name, value in options.items())})"
-    )
+    given = ", ".join(f"{name}={value!r}" for name, value in options.items())
+    flags = ", ".join(f"--{name.replace('_', '-')}" for name in options)
+    return f"gentle.read_csv(..., {given}) ({flags})"
 
 
 def _options(text: str) -> dict[str, object]:

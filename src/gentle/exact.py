@@ -126,11 +126,15 @@ class Exact:
         The rounding of the data is that of the target, and of the terms that a target of a few digits
         less may be a difference of.
         """
+        rounded = np.sqrt(self.rss) <= 2 * self.residual_rounding
+        return np.asarray(self.noise_free | self._lost | rounded)
+
+    @property
+    def residual_rounding(self) -> Floats:
+        """Rounding of residuals in float64, the root of a sum of squares, (k,): of their terms' size."""
         terms = np.hypot(self.problem.coordinates.centre, self.problem.coordinates.scale)
         slopes = np.abs(self.coef[int(self.fitted.intercept) :])
-        sizes = self.target_size + np.sqrt(self.total) * (terms @ slopes)
-        rounded = np.sqrt(self.rss) <= 2 * EPSILON * sizes
-        return np.asarray(self.noise_free | self._lost | rounded)
+        return np.asarray(EPSILON * (self.target_size + np.sqrt(self.total) * (terms @ slopes)))
 
     @property
     def _lost(self) -> Truths:

@@ -35,7 +35,7 @@ from gentle.estimability import EstimableScore
 from gentle.exact import Exact, Placing, polish
 from gentle.given import Column, open_rows, with_shifts
 from gentle.levels import Unseen, check_unseen
-from gentle.meat import Sandwich, exact_scores, sandwich, scaled_covariance
+from gentle.meat import SLACK_POWERS, Sandwich, exact_scores, sandwich, scaled_covariance
 from gentle.online import RANDOM_SCALING, OnePass, one_pass
 from gentle.passes import Divisible, fold
 from gentle.result import Descent, Fit, Fits
@@ -43,7 +43,7 @@ from gentle.shuffling import Changed
 from gentle.sieve import Missing
 from gentle.sources import Source, hold_out, pair_targets
 from gentle.spreading import placed
-from gentle.statistics import Moments, Opening, Score, Tally, Triangle, merged
+from gentle.statistics import EPSILON, Moments, Opening, Score, Tally, Triangle, merged
 from gentle.verdict import descent_verdict, exact_verdict
 from gentle.widening import read_once
 
@@ -51,6 +51,8 @@ OF_ONE_PASS = ("data", "formula", "target", "features", "names", "intercept", "w
 ONE_PASS_KNOWS = ("passes", "errors", "solver", "seed")  # it draws nothing
 
 CANCELLED = 1e-6  # of the trace of a meat: a variance below it lost digits in the sum
+TEN_DIGITS = 1e-10
+SQUARABLE = 1e60  # scales whose squares, times those of residuals, float64 holds
 
 F = TypeVar("F", bound=Fit | Descended)
 
@@ -247,6 +249,11 @@ def fit(
         target = pair_targets(source)
     source = with_shifts(source, formula)
     check_unseen(unseen)
+    if test is None and (shuffle or unseen != "error"):
+        raise GentleError(
+            f"{'shuffle' if shuffle else 'unseen'}= is for rows that are held out: give test=, their "
+            "share, or leave it out"
+        )
     if test is not None:
         check_seed(seed)
         source, tested = hold_out(source, test, shuffle=shuffle, seed=seed)
@@ -612,7 +619,9 @@ def _sandwich(
         clusters=design.clusters,
         lags=choices.lags,
     )
-    if errors != "classical" and exact.df_resid > 0 and _needs_exact_scores(exact, found):
+    plain = design.weights is None and not SLACK_POWERS.get(errors, 0)
+    robust = errors != "classical" and exact.df_resid > 0
+    if robust and _needs_exact_scores(exact, found, plain=plain):
         found = _with_exact_scores(rows, exact, placing, found, errors, design, choices)
     if errors == "cluster" and exact.df_resid > 0 and found.df < len(exact.coef) - 1:
         warnings.warn(
@@ -630,11 +639,12 @@ def _sandwich(
     return found
 
 
-def _needs_exact_scores(exact: Exact, found: Sandwich) -> bool:
-    """Whether they cost milliseconds, or are needed.
+def _needs_exact_scores(exact: Exact, found: Sandwich, *, plain: bool) -> bool:
+    """Whether scores in double-double are needed, or cost milliseconds and may be.
 
-    They are where some variance is a difference of much larger terms, and where HC2 or HC3 meet rows
-    of leverage 1.
+    They are needed where some variance is a difference of much larger terms, and where HC2 or HC3 meet
+    rows of leverage 1. Where scores are `plain`, without weights and leverages, it is known when they
+    are not.
     """
     q = len(exact.coef)
     if not q or found.clipped:
@@ -642,7 +652,25 @@ def _needs_exact_scores(exact: Exact, found: Sandwich) -> bool:
     unit = exact.basis / exact.lengths[:, None]
     variances = ((unit @ found.meat) * unit).sum(axis=1)
     differs = not bool((variances > CANCELLED * np.trace(found.meat)).all())
-    return exact.n_rows * q <= POLISHED_NUMBERS or differs or found.pinned is not None
+    if differs or found.pinned is not None:
+        return True
+    small = exact.n_rows * q <= POLISHED_NUMBERS
+    return small and not (plain and _float64_suffices(exact, variances))
+
+
+def _float64_suffices(exact: Exact, variances: Floats) -> bool:
+    """Whether sums of scores in float64 have ten digits of these variances (q,), of unit directions.
+
+    Scores lose the digits of the residuals, and of the rows in coordinates in which the columns are
+    orthonormal; squares of numbers in far units lose all.
+    """
+    scale = exact.problem.coordinates.scale
+    if not ((scale > 1 / SQUARABLE) & (scale < SQUARABLE)).all():
+        return False
+    rounding = exact.residual_rounding[0] / np.sqrt(exact.rss[0])
+    rounding += EPSILON * exact.problem.condition
+    least = np.sqrt(variances.min() / exact.sigma2[0])
+    return bool(rounding < TEN_DIGITS * least)
 
 
 def _with_exact_scores(

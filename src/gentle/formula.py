@@ -27,6 +27,7 @@ from gentle.calls import (
     basis_fields,
     bind,
     canonical,
+    children,
     columns_of,
     reads_of,
     shifted_name,
@@ -97,6 +98,14 @@ class Parsed:
         calls = [inner for node in self.factors for inner in walk(node) if isinstance(inner, Call)]
         first = [call.arguments[0] for call in calls if call.function == "C"]
         return frozenset(node.name for node in first if isinstance(node, Name))
+
+    @property
+    def compared(self) -> frozenset[str]:
+        """Those that stand in C() alone, which compares by value whatever the type."""
+        nodes = [inner for node in self.factors for inner in walk(node)]
+        others = [node for node in nodes if not (isinstance(node, Call) and node.function == "C")]
+        used = chain(self.factors, *map(children, others))
+        return self.categories - {node.name for node in used if isinstance(node, Name)}
 
     @property
     def factors(self) -> tuple[Node, ...]:
@@ -410,7 +419,7 @@ def _written(term: Term) -> str:
 class _Kinds:
     """What each node of a formula is: number, truth, text, date, duration, basis or category.
 
-    A node that is none, or an operation on what it cannot take, is refused before anything is read.
+    An invalid node, or an operation on what it cannot take, is refused before anything is read.
     """
 
     def __init__(self, text: str, schema: Schema) -> None:

@@ -59,54 +59,54 @@ def wrapped(text: str) -> list[str]:
     return [cut for part in parts for cut in chop_cells(part, WIDTH)]
 
 
-def shortened(names: Sequence[str], room: int) -> list[str]:
-    """Names of at most `room` columns; longer ones lose their middle, and those that differ still do.
+def shortened(names: Sequence[str], width: int) -> list[str]:
+    """Names of at most `width` columns; longer ones lose their middle, and those that differ still do.
 
     Where the same head and tail would be left of several, the ellipsis moves; where that does not help,
     the place of the name among all stands in for the tail.
     """
-    shown = [_cut(name, room, (room - 1) // 2) for name in names]
+    shown = [_cut(name, width, (width - 1) // 2) for name in names]
     alike: dict[str, list[int]] = {}
     for at, short in enumerate(shown):
         alike.setdefault(short, []).append(at)
     for places in alike.values():
         if len({names[at] for at in places}) > 1:
-            for at, short in zip(places, _told_apart(names, places, room, set(shown)), strict=True):
+            for at, short in zip(places, _distinct(names, places, width, set(shown)), strict=True):
                 shown[at] = short
     return shown
 
 
-def _told_apart(
-    names: Sequence[str], places: Sequence[int], room: int, taken: set[str]
+def _distinct(
+    names: Sequence[str], places: Sequence[int], width: int, taken: set[str]
 ) -> list[str]:
     """Different short forms of names whose usual ones are the same, none of them taken."""
-    middle = (room - 1) // 2
-    for head in sorted(range(room), key=lambda head: abs(head - middle)):
-        cut = [_cut(names[at], room, head) for at in places]
+    middle = (width - 1) // 2
+    for head in sorted(range(width), key=lambda head: abs(head - middle)):
+        cut = [_cut(names[at], width, head) for at in places]
         if len(set(cut)) == len({names[at] for at in places}) and taken.isdisjoint(cut):
             return cut
-    return [_marked(names[at], room, list(names).index(names[at]) + 1) for at in places]
+    return [_marked(names[at], width, list(names).index(names[at]) + 1) for at in places]
 
 
-def _marked(text: str, room: int, number: int) -> str:
+def _marked(text: str, width: int, number: int) -> str:
     mark = f"…#{number}"
-    return text if cell_len(text) <= room else _start(text, room - len(mark)) + mark
+    return text if cell_len(text) <= width else _start(text, width - len(mark)) + mark
 
 
-def _cut(text: str, room: int, head: int) -> str:
-    """A text too long for the room without its middle: at most `head` columns of its start, and its end."""
-    if cell_len(text) <= room:
+def _cut(text: str, width: int, head: int) -> str:
+    """A text in `width` columns: of a longer one at most `head` columns of its start, and its end."""
+    if cell_len(text) <= width:
         return text
     start = _start(text, head)
-    return f"{start}…{_start(text[::-1], room - 1 - cell_len(start))[::-1]}"
+    return f"{start}…{_start(text[::-1], width - 1 - cell_len(start))[::-1]}"
 
 
-def _start(text: str, room: int) -> str:
-    """As much of the start of a text as `room` columns hold."""
-    width = 0
+def _start(text: str, width: int) -> str:
+    """As much of the start of a text as `width` columns hold."""
+    used = 0
     for at, sign in enumerate(text):
-        width += cell_len(sign)
-        if width > room:
+        used += cell_len(sign)
+        if used > width:
             return text[:at]
     return text
 

@@ -87,15 +87,38 @@ class Texts:
         levels = tuple(level for level in self.order if level in seen) or tuple(sorted(seen))
         lost = [level for level in self.left_out.sort().to_list() if level not in seen]
         if lost and levels:
-            many = len(lost) > 1
-            warnings.warn(
-                f"no row that is used has {listed(lost, 'or')} in column '{self.name}' of {self.where}: "
-                f"{'they are no levels' if many else 'it is no level'} of the fit, in which the reference "
-                f"is '{levels[0]}'",
-                GentleWarning,
-                stacklevel=2,
-            )
+            warn_of_lost(lost, self.name, self.where, levels[0])
         return levels
+
+
+class LeftOut:
+    """The distinct values that some columns have in rows that a fit leaves out."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.values: dict[str, pl.Series] = {}
+        self._names = sorted(names)
+
+    def add(self, used: Chunk, chunk: Chunk) -> None:
+        """Take in the rows of a chunk that are not among those that are used."""
+        if used is chunk or not self._names:
+            return
+        assert isinstance(chunk.table, pl.DataFrame)
+        rest = chunk.table.filter(~pl.Series(np.isin(chunk.rows, used.rows, assume_unique=True)))
+        for name in self._names:
+            values = rest[name].unique().drop_nulls()
+            known = self.values.get(name, values.clear())
+            self.values[name] = pl.concat([known, values]).unique()
+
+
+def warn_of_lost(lost: Sequence[str], name: str, where: str, reference: str | None) -> None:
+    """Warn of values of a category that no row of the fit has."""
+    kept = f", in which the reference is '{reference}'" if reference is not None else ""
+    warnings.warn(
+        f"no row that is used has {listed(lost, 'or')} in column '{name}' of {where}: "
+        f"{'they are no levels' if len(lost) > 1 else 'it is no level'} of the fit{kept}",
+        GentleWarning,
+        stacklevel=2,
+    )
 
 
 def _texts(chunk: Chunk, name: str) -> pl.Series:

@@ -36,7 +36,7 @@ from gentle.files import written
 from gentle.online import OnePass
 from gentle.result import Fit, Fits
 
-FORMAT = 1
+FORMAT = 2
 OBJECTIVE = "1/(2W) sum_i w_i (y_i - x_i'b)^2 + l2/2 sum_j b_j^2"  # l2 stands among the choices
 DTYPES = {"F64": np.float64, "I64": np.int64}
 MOST_WHOLE = 2**63
@@ -96,7 +96,6 @@ SHAPES = {
     "scales": "q?",
     "centre": "p",
 }  # fmt: skip
-LATER = ("scaled",)  # fields that files of earlier versions lack
 ALIKE = {"way.certificate.": "certificate."}  # where the same stands again
 
 Model = Fit | Fits | Descended | OnePass
@@ -190,8 +189,8 @@ def _document(text: str | None) -> dict[str, Any]:
         raise GentleError("it does not say which format it has")
     if document["format"] != FORMAT:
         raise GentleError(
-            f"it has format {document['format']}, written by gentle {document.get('gentle')}, and "
-            f"this is gentle {version}, which reads format {FORMAT}: take that one"
+            f"it has format {document['format']}, of gentle {document.get('gentle')}, and this gentle "
+            f"{version} reads format {FORMAT}: fit and save the model again, or load it with the other"
         )
     if document.get("objective") != OBJECTIVE:
         raise GentleError(f"its objective is not {OBJECTIVE}, the only one known here")
@@ -279,13 +278,12 @@ class _Reader:
         if kind is None:
             raise _wrong(at, f"of the kind {' or '.join(names)}")
         hints = _hints(kind)
-        if not _needed(kind) <= set(given) <= {"kind", *hints}:
+        if set(given) != {"kind", *hints}:
             raise _wrong(at, f"with the fields {', '.join(hints)}, and no others")
         return kind(
             **{
                 name: self.value(given[name], hint, f"{at}.{name}".lstrip("."))
                 for name, hint in hints.items()
-                if name in given
             }
         )
 
@@ -372,13 +370,6 @@ def _hints(kind: type) -> Mapping[str, Any]:
     """Field -> type of a dataclass."""
     hints = get_type_hints(kind)
     return {field.name: hints[field.name] for field in fields(kind)}
-
-
-@cache
-def _needed(kind: type) -> frozenset[str]:
-    """The fields that a record must have: those of later versions of the format have defaults."""
-    needed = (field.name for field in fields(kind) if field.name not in LATER)
-    return frozenset({"kind", *needed})
 
 
 def _plain(given: Any, hint: Any, at: str) -> Any:

@@ -79,6 +79,11 @@ class Plain:
         return ()
 
     @property
+    def compared(self) -> frozenset[str]:
+        """None: C() belongs to formulas."""
+        return frozenset()
+
+    @property
     def shifts(self) -> tuple[Shift, ...]:
         """None: columns are those of their own row."""
         return ()

@@ -554,6 +554,8 @@ class Fit:
                 "and these predictions are by its coefficients"
             )
         note = self.inference_note if level is not None else ""
+        if level is not None and self.sandwich.pinned is not None:
+            note = note or "Predictions that hang on rows of leverage 1 have no bounds."
         return f"{note[:1].lower()}{note[1:].removesuffix('.')}"
 
     @cached_property
@@ -606,7 +608,7 @@ class Fit:
     ) -> Any:
         """Residual, leverage, Cook's distance and the other measures of each row that was fitted.
 
-        A frame of the kind of `data`, polars where it is none: one row for each row of the fit, with its
+        A frame of the kind of `data`, or else of polars: one row for each row of the fit, with its
         place in `data` in the column "row".
 
         Args:

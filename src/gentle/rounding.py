@@ -17,6 +17,9 @@ from gentle.statistics import EPSILON
 MAX_DECIMAL = 1e13  # of a value in units of its last decimal: beyond, any float64 may look like one
 DECADES = np.arange(-20, 21)  # of the values that are looked at
 FEW = 64
+SINGLE_DIGITS = 9  # at most, with which a float32 is written
+SINGLE_SPACING = 2.0**-23  # of float32 at 1
+MIN_SINGLE = 30  # bits: from which on it is no chance that all values are float32 as written
 FULL = -1  # decimals of a column that has more of them than can be told from float64
 
 
@@ -25,17 +28,22 @@ class Decimals:
     """A statistic: with how many decimals, and with how many significant digits, each column was written.
 
     A column that was written with a fixed number of decimals, or with a fixed number of digits, was rounded
-    by half a unit of the last one. Whole numbers were not: they count things.
+    by half a unit of the last one. Whole numbers were not: they count things. A column of float32 was
+    rounded by half of its spacing, also where it was written with as few digits as distinguish its values.
     """
 
     places: Integers  # (p,) digits after the point, or FULL
     digits: Integers  # (p,) significant digits
     mass: Floats  # (p, decades) of the values, by their decade
+    single: (
+        Floats  # (p,) bits that say that all values are float32 as written, -inf where one is not
+    )
 
     @classmethod
     def zero(cls, p: int) -> Decimals:
         """The statistic of no rows."""
-        return cls(np.zeros(p, np.int64), np.ones(p, np.int64), np.zeros((p, len(DECADES))))
+        mass = np.zeros((p, len(DECADES)))
+        return cls(np.zeros(p, np.int64), np.ones(p, np.int64), mass, np.zeros(p))
 
     def add(self, batch: Batch) -> Decimals:
         mass = np.ones(len(batch.x)) if batch.mass is None else batch.mass.numpy()
@@ -48,7 +56,12 @@ class Decimals:
         if not columns or not len(batch.x):
             return self
         places, digits, masses = zip(*columns, strict=True)
-        return self.merge(Decimals(np.array(places), np.array(digits), np.array(masses)))
+        single = [
+            _single(values, int(most))
+            for values, most in zip(batch.x.numpy().T, places, strict=True)
+        ]
+        added = (np.array(places), np.array(digits), np.array(masses), np.array(single))
+        return self.merge(Decimals(*added))
 
     def merge(self, other: Decimals) -> Decimals:
         full = (self.places == FULL) | (other.places == FULL)
@@ -57,7 +70,14 @@ class Decimals:
             places=np.where(full, FULL, np.maximum(self.places, other.places)),
             digits=np.maximum(self.digits, other.digits),
             mass=self.mass + other.mass,
+            single=self.single + other.single,
         )
+
+    @property
+    def relative(self) -> Floats:
+        """The spacing at 1 of the numbers a column can hold, (p,): that of float32 or of float64."""
+        single = (self.single >= MIN_SINGLE) & (self.digits <= SINGLE_DIGITS)
+        return np.where(single, SINGLE_SPACING, EPSILON)
 
     @property
     def deviation(self) -> Floats:
@@ -96,6 +116,27 @@ def _written(values: Floats, mass: Floats, places: int, digits: int) -> tuple[in
         digits += 1
     by_decade += np.bincount(decade - DECADES[0], weights=mass[there], minlength=len(DECADES))
     return places, digits, by_decade
+
+
+def _single(values: Floats, places: int) -> float:
+    """How many bits say that all values are float32 as written, by at most so many decimals.
+
+    Such a value is the decimal next to its float32, among those with as many decimals as it has, and
+    another one with so many decimals is that by a chance of unit / spacing. -inf where one is not.
+    """
+    if places == FULL:
+        return -np.inf
+    own = np.full(len(values), places)
+    for fewer in range(places - 1, -1, -1):
+        units = values * 10.0**fewer
+        own[np.abs(units - np.rint(units)) <= 2 * EPSILON * np.abs(units)] = fewer
+    unit = 10.0**-own
+    with np.errstate(over="ignore"):
+        single = values.astype(np.float32)
+    if (np.abs(values - single) > 0.5 * unit * (1 + 1e-6)).any():
+        return -np.inf
+    spacing = np.spacing(np.abs(single)).astype(np.float64)
+    return float(np.log2(np.maximum(spacing / unit, 1)).sum())
 
 
 def _places(values: Floats, places: int) -> int:

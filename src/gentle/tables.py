@@ -251,10 +251,17 @@ def _seconds(seconds: float) -> str:
 
 
 def _left_out(fit: Fit) -> list[Text]:
-    """The columns that the rank rule left out."""
+    """The columns that the rank rule left out, those of one description together."""
+    names: dict[str, list[str]] = {}
+    for name, made_of in fit.dropped.items():
+        names.setdefault(made_of, []).append(name)
     return [
-        _line(f"left out: {name}, which is {made_of} (its coefficient counts as 0)")
-        for name, made_of in fit.dropped.items()
+        _line(f"left out: {alike[0]}, which is {made_of} (its coefficient counts as 0)")
+        if len(alike) == 1
+        else _line(
+            f"left out: {', '.join(alike)}, each of which is {made_of} (their coefficients count as 0)"
+        )
+        for made_of, alike in names.items()
     ]
 
 

@@ -149,6 +149,11 @@ class Wilkinson:
         return tuple(name for name, kind in self.kinds.items() if kind in ("date", "duration"))
 
     @property
+    def compared(self) -> frozenset[str]:
+        """Columns whose values are only compared with levels, of numbers or strings alike."""
+        return self.parsed.compared.difference(self.levels, self.dates)
+
+    @property
     def shifts(self) -> tuple[Shift, ...]:
         """The columns of rows before, which lag() and diff() need."""
         return self.parsed.shifts
@@ -190,6 +195,26 @@ class Wilkinson:
             labels = self._evaluated(values.labels, factor.node.arguments[0])
             other = (factor.lookup.codes(labels) < 0) & ~_missing(labels)
             yield factor.label, labels, other, factor.levels
+
+    def lost(self, left_out: Mapping[str, pl.Series]) -> dict[str, tuple[list[str], str | None]]:
+        """Column in C() -> (its values in rows left out that are no level, the reference if there is one).
+
+        Args:
+            left_out: for each such column of numbers or dates the values in rows that are left out.
+        """
+        lost: dict[str, tuple[list[str], str | None]] = {}
+        for factor in self.factors.values():
+            inner = factor.node.arguments[0] if isinstance(factor.node, Call) else factor.node
+            if str(factor.node) not in self.categories or not isinstance(inner, Name):
+                continue
+            if factor.lookup is None or inner.name not in left_out:
+                continue
+            labels = Evaluator(left_out[inner.name].sort().to_frame(), {}).labels(inner)
+            other = (factor.lookup.codes(labels) < 0) & ~_missing(labels)
+            reference = str(factor.levels[factor.base]) if factor.is_treatment else None
+            if other.any():
+                lost[inner.name] = list(map(str, np.asarray(labels)[other])), reference
+        return lost
 
     def encode_x(self, frame: pl.DataFrame) -> Sight:
         """x of complete rows (n, p), sparse where levels make it wide; a text that is null has zeros."""

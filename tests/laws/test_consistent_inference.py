@@ -110,7 +110,8 @@ def test_what_hangs_on_a_row_of_leverage_one_is_nan_and_the_rest_as_without_the_
         assert math.isnan(found.f_test.statistic)
         for name in without.names:
             assert found.std_errors[name] == pytest.approx(without.std_errors[name], rel=EIGHT)
-        errors = found.predict(frame, interval=0.95)["std_error"].to_numpy()
+        with pytest.warns(gentle.errors.GentleWarning, match="leverage 1 have no bounds"):
+            errors = found.predict(frame, interval=0.95)["std_error"].to_numpy()
         assert math.isnan(errors[0])
         others = without.predict(frame[1:], interval=0.95)["std_error"].to_numpy()
         np.testing.assert_allclose(errors[1:], others, rtol=EIGHT)

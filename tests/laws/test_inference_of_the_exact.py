@@ -187,6 +187,11 @@ def test_the_command_of_norris_has_the_t_of_the_exact_solution(examples, tmp_pat
     assert "2331.61" in found.stdout
     assert "405" not in found.stdout
     assert "has not converged" in found.stdout
+    assert found.returncode == 1
+    assert found.stderr.count("\n") == 1
+    assert "has not converged" in found.stderr
+    assert command("fit", rows, "y ~ x").returncode == 0
+    assert command("fit", rows, "y ~ x", "--exact").returncode == 0
     refused = command("predict", model, rows, "--interval", "0.95")
     assert refused.returncode
     assert "exact" in refused.stderr

@@ -4,6 +4,7 @@ import itertools
 import pickle
 import re
 import sqlite3
+from datetime import date
 
 import numpy as np
 import polars as pl
@@ -287,3 +288,108 @@ def test_an_unnamed_target_beside_a_column_y_has_a_name_of_its_own(kind, width):
     many = gentle.fit((frame, np.column_stack([y, -y])))
     assert list(many) == (["y1", "y2"] if width == 1 else ["(y1)", "(y2)"])
     np.testing.assert_allclose(fit.predict(frame), wanted.predict(x), rtol=1e-12)
+
+
+def coded_frame(values):
+    """A frame with a category of numbers or booleans, in which every value is often there."""
+    rng = np.random.default_rng(0)
+    values = [values[at % len(values)] for at in range(30)]
+    return pl.DataFrame({"y": rng.normal(size=30), "x": rng.normal(size=30), "k": values})
+
+
+AS_TEXT = {
+    "strings": lambda k: k.cast(pl.String),
+    "capitals": lambda k: k.cast(pl.String).str.to_titlecase(),
+    "categories": lambda k: k.cast(pl.String).cast(pl.Categorical),
+    "floats": lambda k: k.cast(pl.Float64),
+    "strings of floats": lambda k: k.cast(pl.Float64).cast(pl.String),
+    "strings of integers": lambda k: (
+        k if k.dtype == pl.String else k.cast(pl.Float64).cast(pl.Int64).cast(pl.String)
+    ),
+}
+
+
+@pytest.mark.parametrize("values", [[1, 2, 3], [True, False], [-1.0, 0.0, 7.0], [2**60, 2**60 + 1]])
+@pytest.mark.parametrize("kind", AS_TEXT)
+@pytest.mark.parametrize("source", ["frame", "csv", "loaded"])
+def test_levels_of_numbers_are_found_by_value_in_text(values, kind, source, tmp_path):
+    if values[0] == 2**60 and ("float" in kind or "integers" in kind):
+        pytest.skip("float64 does not tell these apart")
+    table = coded_frame(values)
+    fit = gentle.fit(table, "y ~ x + C(k) + C(k):x")
+    expected = fit.predict(table)
+    later = table.with_columns(AS_TEXT[kind](table["k"]).alias("k"))
+    if source == "loaded":
+        fit.save(tmp_path / "m.gentle")
+        fit = gentle.load(tmp_path / "m.gentle")
+    if source == "csv":
+        later.write_csv(tmp_path / "later.csv")
+        later = tmp_path / "later.csv"
+    assert fit.predict(later) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_word_among_levels_of_numbers_is_a_level_that_the_fit_did_not_see():
+    table = coded_frame([1, 2, 3])
+    fit = gentle.fit(table, "y ~ x + C(k)")
+    later = table.with_columns(pl.col("k").cast(pl.String).replace("2", "two"))
+    with pytest.raises(GentleError, match=r"column 'C\(k\)'.*'two' in row 2"):
+        fit.predict(later)
+    with pytest.warns(GentleWarning, match="10 have a level"):
+        found = fit.predict(later, unseen="missing")
+    assert (np.isnan(found) == (later["k"] == "two").to_numpy()).all()
+    with pytest.raises(GentleError, match="'k' of the frame must be numbers"):
+        gentle.fit(table, "y ~ x + k + C(k):x").predict(later)
+
+
+@pytest.mark.parametrize(
+    ("values", "lost", "reference"),
+    [
+        ([1, 2, 3], 1, "2"),
+        ([1, 2, 3], 3, "1"),
+        ([True, False], True, "False"),
+        ([0.5, 2.5], 0.5, "2.5"),
+        ([date(2024, 1, 1), date(2024, 2, 1)], date(2024, 1, 1), "2024-02-01"),
+    ],
+)
+@pytest.mark.parametrize("why", ["weight", "missing x", "missing y"])
+def test_a_level_of_numbers_without_rows_is_named_with_the_reference(values, lost, reference, why):
+    gone = pl.col("k") == lost
+    column = {"weight": "w", "missing x": "x", "missing y": "y"}[why]
+    none = 0.0 if why == "weight" else None
+    table = coded_frame(values).with_columns(w=pl.lit(1.0))
+    table = table.with_columns(pl.when(gone).then(none).otherwise(pl.col(column)).alias(column))
+    words = rf"no row that is used has '{lost}' in column 'k'.*the reference is '{reference}'"
+    with pytest.warns(GentleWarning, match=words):
+        fit = gentle.fit(table, "y ~ x + C(k)", weights="w")
+    with pytest.raises(GentleError, match="a level that the fit did not see"):
+        fit.predict(table.filter(gone).with_columns(x=0.0))
+
+
+@pytest.mark.parametrize(
+    "choice", [{"unseen": "reference"}, {"unseen": "missing"}, {"shuffle": True}]
+)
+def test_what_is_for_held_out_rows_needs_some(choice):
+    table = coded_frame([1, 2, 3])
+    with pytest.raises(GentleError, match=r"is for rows that are held out.*give test="):
+        gentle.fit(table, "y ~ x", **choice)
+
+
+@pytest.mark.parametrize(
+    ("word", "way"),
+    [
+        (
+            "22,956",
+            r"decimal=','\) \(--decimal\) or .*thousands=','\) \(--thousands\) reads it as a number",
+        ),
+        ("$12", r"symbols='\$'\) \(--symbols\) reads it as a number"),
+        ("(3)", r"parentheses=True\) \(--parentheses\) reads it as a number"),
+        (".", r"null_values=\['\.'\]\) \(--null-values\) reads it as a missing value"),
+        ("late", "'late' in row 2$"),
+    ],
+)
+def test_a_target_with_a_word_among_its_numbers_names_what_reads_it(word, way):
+    table = pl.DataFrame({"y": ["1", word, "3", "4.5"], "x": [1.0, 2.0, 4.0, 3.0]})
+    with pytest.raises(
+        GentleError, match=rf"'y' of the frame must be numbers, but is text: .*{way}"
+    ):
+        gentle.fit(table, "y ~ x")

@@ -109,9 +109,10 @@ def test_the_same_rows_are_in_whatever_a_column_came_as(options, missing, tmp_pa
         table = table_of(rng)
         keep = rows_in(table, options, missing)
         wanted = None
-        for way, (data, how) in ways(table, options, tmp_path).items():
-            if way == "threads" and not PROOFS:
-                continue
+        every = ways(table, options, tmp_path)
+        some = list(every) if PROOFS else ["nan", *rng.choice(list(every)[1:-1], 4, replace=False)]
+        for way in some:
+            data, how = every[way]
             found = gentle.fit(data, missing=missing, solver="exact", **how)
             assert found.tally.n_used == keep.sum(), way
             wanted = wanted or found
@@ -185,9 +186,13 @@ def categories(reason, n=60):
 PARTS = {"weights": "w", "frequencies": "f", "cluster": "k", "offset": "o"}
 
 
-@pytest.mark.parametrize("reason", LEFT_OUT)
-@pytest.mark.parametrize("form", ["plain", "g", "C(n)", "scale(x) + g", "bs(x, df=4) + C(n)"])
-@pytest.mark.parametrize("source", ["frame", "pieces", "once", "threads"])
+FORMS = ("plain", "g", "C(n)", "scale(x) + g", "bs(x, df=4) + C(n)")
+EMPTY_LEVELS = list(itertools.product(LEFT_OUT, FORMS, ("frame", "pieces", "once", "threads")))
+
+
+@pytest.mark.parametrize(
+    ("reason", "form", "source"), EMPTY_LEVELS if PROOFS else EMPTY_LEVELS[::3]
+)
 def test_a_level_without_a_row_that_is_used_is_no_level(reason, form, source):
     """Its dummy is not there, it is unseen when predicting, and the reference is the first with rows."""
     table = categories(reason)

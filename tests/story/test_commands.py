@@ -159,11 +159,10 @@ def test_a_tour_that_makes_no_sense_is_refused(gentle, options, word, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_rate_that_is_too_large_is_refused_and_nothing_is_left_behind(gentle, tmp_path):
-    done = gentle("tour", "--rows", 200, "--learning-rate", 5)
-    assert done.returncode == 2
-    assert re.fullmatch(r"gentle: .*largest stable.* is [\d.]+\n", done.stderr)
-    assert list(tmp_path.iterdir()) == []
+def test_a_rate_that_is_too_large_is_shown_to_run_away(gentle, tmp_path):
+    out = told(gentle("tour", "--rows", 200, "--learning-rate", 5))
+    assert re.search(r"largest .* for these rows .* is [\d.]+", " ".join(out.split()))
+    assert (tmp_path / "tour" / "divergence.png").exists()
 
 
 def test_a_folder_that_is_a_file_is_refused(gentle, tmp_path):
@@ -298,8 +297,8 @@ BAD_ARGUMENTS = [
     (["--target", "prize"], ["'prize'", "did you mean 'price'"]),
     (["price ~ y"], ["'y'"]),
     (["price ~ x + zz"], ["'zz'", "'z'"]),
-    (["price ~ I(__import__('os').system('touch MARK'))"], ["refused"]),
-    (["price ~ {__import__('os').system('touch MARK')}"], ["refused"]),
+    (["price ~ I(__import__('os').system('touch MARK'))"], ["is not a formula"]),
+    (["price ~ {__import__('os').system('touch MARK')}"], ["is not a formula"]),
     (["price"], ["price"]),
     (["price ~ x ~ z"], ["price ~ x ~ z"]),
     (["price ~ x", "--target", "price"], ["both"]),
@@ -431,7 +430,7 @@ def test_the_exact_answer_alone_has_no_picture(gentle, tmp_path):
         (["price ~ x", "--target", "price"], ["both"]),
         (["--target", "price", "--out", "t.csv"], ["t.csv"]),
         (["--target", "price", "--out", "/proc/nowhere"], ["/proc/nowhere"]),
-        (["price ~ I(__import__('os').system('touch MARK'))"], ["refused"]),
+        (["price ~ I(__import__('os').system('touch MARK'))"], ["is not a formula"]),
     ],
     ids=lambda it: " ".join(it) or "-",
 )
@@ -521,7 +520,7 @@ def test_a_person_at_a_terminal_sees_how_far_it_is(tmp_path, environment, solver
             seen += more
     os.close(screen)
     text = seen.decode(errors="replace")
-    assert process.returncode == 0, text
+    assert process.returncode == ("has not converged" in text), text
     assert "Traceback" not in text
     assert " passes" in text
     assert " SE away" in text

@@ -21,7 +21,9 @@ from gentle.cli.terminal import (
     working,
     write,
 )
-from gentle.errors import GentleError
+from gentle.errors import GentleError, listed
+
+NOT_CONVERGED = 1
 
 
 class WhenMissing(StrEnum):
@@ -167,7 +169,8 @@ def fit(
     Prints each coefficient with its standard error, t, p and 95 % interval; R2; the rows used and
     dropped; and a verdict. Where the two answers differ visibly it prints both, and their difference in
     standard errors in place of the interval. With --json, --csv, --markdown or --latex nothing else is
-    printed; --save writes the model first in any case.
+    printed; --save writes the model first in any case. The exit code is 1 where a descent has not
+    converged, and standard error says so.
 
     The columns need no scaling and the descent no learning rate. Rows with a missing value are left
     out and counted, or what --missing says. Text columns become one column a level but the first.
@@ -255,3 +258,9 @@ def fit(
     if any(one.interrupted for one in fits):
         say("Interrupted: this is what the descent had reached.")
         raise typer.Exit(INTERRUPTED)
+    if late := [one.target for one in fits if not one.verdict.agrees]:
+        say(
+            f"gentle: the descent of {listed(late, most=4)} has not converged: raise "
+            "--max-passes, choose another --solver, or take the exact solution alone with --exact"
+        )
+        raise typer.Exit(NOT_CONVERGED)

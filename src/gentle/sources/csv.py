@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -75,7 +76,7 @@ class Csv(Format):
                 f"{path} has no name for column {listed(empty)} in its first line: name it, or write the "
                 "file without its index (in pandas to_csv(index=False))"
             )
-        twice = sorted({name for name in names if names.count(name) > 1})
+        twice = sorted(name for name, times in Counter(names).items() if times > 1)
         if twice:
             raise GentleError(
                 f"{path} names more than one column {listed(twice)}: rename all but one"
@@ -355,7 +356,8 @@ def remarks(columns: Iterable[Column], dialect: Dialect) -> Iterator[Remark]:
         signed = {column.name: column.number.symbols for column in columns if column.number.symbols}
         for mark in sorted(set(signed.values())):
             names = listed((name for name, own in signed.items() if own == mark), most=4)
-            yield Remark(f"{mark!r} left out of the numbers of {names}", f"symbols={mark!r}")
+            phrase = f"{mark!r} left out of the numbers of {names}"
+            yield Remark(phrase, f"symbols={''.join(sorted({*''.join(signed.values())}))!r}")
     if dialect.parentheses is None:
         closed = [column.name for column in columns if column.number.parentheses]
         if closed:
@@ -439,5 +441,5 @@ def _not_utf8(path: Path) -> GentleError:
                 break
     return GentleError(
         f"{path} must be UTF-8, and {where}: save it as UTF-8, or pass its encoding, such as "
-        "encoding='cp1252'"
+        "encoding='cp1252' (--encoding)"
     )

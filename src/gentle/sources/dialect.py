@@ -288,7 +288,7 @@ def infer_separator(lines: Iterable[str]) -> tuple[str, str | None]:
     head = list(islice(lines, COMPARED_LINES))
     widths = {mark: _width(head, mark) for mark in SEPARATORS}
     if not widths[","]:
-        first = next(csv.reader(head[:1]), [])
+        first = _fields(head[:1])
         possible = [mark for mark in SEPARATORS[1:] if widths[mark]]
         if not possible and len(first) == 1:  # ragged rows are refused elsewhere
             possible = [mark for mark in SEPARATORS[1:] if mark in first[0]]
@@ -297,6 +297,14 @@ def infer_separator(lines: Iterable[str]) -> tuple[str, str | None]:
         return ",", None
     others = [mark for mark in SEPARATORS[1:] if widths[mark]]
     return ",", others[0] if others else None
+
+
+def _fields(lines: Sequence[str]) -> list[str]:
+    """The fields of the first line; none where they cannot be read, which is refused elsewhere."""
+    try:
+        return next(csv.reader(lines), [])
+    except csv.Error:
+        return []
 
 
 def _width(lines: Sequence[str], mark: str) -> int:

@@ -331,7 +331,7 @@ def _said(kind: Format, paths: Sequence[Path], name: str) -> str:
         return ""
     phrases = [remark.phrase for remark in remarks]
     told = phrases[0] if len(phrases) == 1 else f"{', '.join(phrases[:-1])} and {phrases[-1]}"
-    options = ", ".join(remark.option for remark in remarks)
+    options = ", ".join(dict.fromkeys(remark.option for remark in remarks))
     return f"{name} was read with {told}; to state or change this: {options}"
 
 

@@ -328,7 +328,7 @@ def _declared(name: str, column: Any) -> pl.Series | None:
     if len(set(levels)) < len(levels):
         return None
     texts = np.array([*levels, None], dtype=object)[column.cat.codes.to_numpy()]
-    return pl.Series(name, texts, dtype=pl.Enum(levels))
+    return pl.Series(name, texts.tolist(), dtype=pl.Enum(levels))
 
 
 def _of_extension(column: Any) -> Numbers:

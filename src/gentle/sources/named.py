@@ -12,41 +12,13 @@ from gentle.errors import GentleError
 from gentle.forking import reject_lost_pool
 from gentle.sources.arrays import Arrays
 from gentle.sources.batches import Batches
-from gentle.sources.source import Chunk, Matrix, Schema, Source
+from gentle.sources.derived import Derived
+from gentle.sources.source import Chunk, Matrix, Source
 
 
 @dataclass(frozen=True, eq=False)
-class Named:
+class Named(Derived):
     """Dense arrays, or batches of them, whose chunks come as frames of the columns that are asked for."""
-
-    source: Source
-    sparse: bool = False
-
-    @property
-    def name(self) -> str:
-        return self.source.name
-
-    @property
-    def start(self) -> int:
-        return self.source.start
-
-    @property
-    def replayable(self) -> bool:
-        return self.source.replayable
-
-    @property
-    def seeks(self) -> bool:
-        return self.source.seeks
-
-    @property
-    def divides(self) -> bool:
-        return self.source.divides
-
-    def schema(self) -> Schema:
-        return self.source.schema()
-
-    def height(self) -> int:
-        return self.source.height()
 
     def scan(self, columns: Sequence[str], rows: int) -> Iterator[Chunk]:
         for numbers, table in self.source.scan(columns, rows):

@@ -9,7 +9,7 @@ import polars as pl
 
 from gentle.batch import rows_per_batch
 from gentle.errors import GentleError, near
-from gentle.sources.batches import Batches
+from gentle.sources.derived import Derived, check_order
 from gentle.sources.source import Chunk, Schema, Source
 
 
@@ -23,39 +23,14 @@ class Shift:
 
 
 @dataclass(frozen=True, eq=False)
-class Shifted:
+class Shifted(Derived):
     """A source with more columns, each of another column some rows before; missing in the first rows.
 
     They follow the order of the rows in the source, whatever the chunks: a part reads the rows before it.
     """
 
-    source: Source
     shifts: tuple[Shift, ...]
     before: tuple[Source, ...] = ()  # the parts before this one, as far back as the shifts go
-
-    @property
-    def name(self) -> str:
-        return self.source.name
-
-    @property
-    def start(self) -> int:
-        return self.source.start
-
-    @property
-    def replayable(self) -> bool:
-        return self.source.replayable
-
-    @property
-    def seeks(self) -> bool:
-        return self.source.seeks
-
-    @property
-    def divides(self) -> bool:
-        return self.source.divides
-
-    @property
-    def sparse(self) -> bool:
-        return self.source.sparse
 
     @classmethod
     def of(cls, source: Source, shifts: tuple[Shift, ...]) -> Source:
@@ -69,19 +44,14 @@ class Shifted:
                 )
             if shift.name in schema:
                 raise GentleError(f"{source.name} has a column '{shift.name}': rename it")
-        if shifts and isinstance(source, Batches) and not source.ordered:
-            raise GentleError(
-                "lag() and diff() need the rows in their order, and these batches are shuffled: leave that "
-                "out (shuffle=False in a DataLoader)"
-            )
-        return cls(source, shifts) if shifts else source
+        if not shifts:
+            return source
+        check_order(source, "lag() and diff() need")
+        return cls(source, shifts)
 
     def schema(self) -> Schema:
         own = self.source.schema()
         return {**own, **{shift.name: own[shift.column] for shift in self.shifts}}
-
-    def height(self) -> int:
-        return self.source.height()
 
     def scan(self, columns: Sequence[str], rows: int) -> Iterator[Chunk]:
         shifts = [shift for shift in self.shifts if shift.name in columns]
@@ -122,7 +92,7 @@ class Shifted:
         return tuple(before[at:])
 
     def _rows_before(self, columns: list[str], most: int) -> pl.DataFrame | None:
-        """The last rows before those of this part, at most so many; None where there are none."""
+        """The last rows before those of this part, at most `most`; None at the start."""
         tail: pl.DataFrame | None = None
         for part in self.before:
             for _, table in part.scan(columns, rows_per_batch(len(columns))):

@@ -151,7 +151,7 @@ def reads_as_number(text: str) -> bool:
 
 
 def check_place(uri: str) -> None:
-    """Raises GentleError for a URI that is none."""
+    """Raises GentleError for a URI that cannot be parsed."""
     try:
         urlsplit(uri)
     except ValueError as error:

@@ -166,7 +166,7 @@ def _dialect(place: Any) -> str:
 def is_database(uri: str) -> bool:
     """Whether a text is the URI of a database: of SQLite, or one that SQLAlchemy or ADBC knows.
 
-    Raises GentleError for a URI that is none.
+    Raises GentleError for a URI that cannot be parsed.
     """
     check_place(uri)
     scheme = urlsplit(uri).scheme.split("+")[0]
@@ -254,6 +254,8 @@ _TOKEN = re.compile(
     r"""|(?P<tag>\$\w*\$).*?(?P=tag)|--[^\n]*|/\*.*?\*/|(?P<mark>[;()'"`])""",
     re.S,
 )
+_WRITES = re.compile(r"\binto\b|\(\s*(?:delete\s+from|update\s+\w+)\b", re.I)
+WRITING = ("insert", "update", "delete", "merge", "replace")
 _ESCAPED = re.compile(r"\\.", re.S)
 ESCAPING = (
     "mysql",
@@ -263,6 +265,25 @@ ESCAPING = (
     "clickhouse",
     "snowflake",
 )  # with \\ in strings
+
+
+def _blank(token: re.Match[str]) -> str:
+    """A token without what is quoted in it, a comment as a space; brackets stay."""
+    if token["mark"] in ("(", ")"):
+        return token[0]
+    return " " if token[0].startswith(("--", "/*")) else " _ "
+
+
+def _verb_after_names(bare: str) -> str:
+    """The verb of a statement that begins with WITH, behind the queries that it names; '' of others."""
+    if not re.match("with\\b", bare, re.I):
+        return ""
+    depth = 0
+    for word in re.findall(r"[()]|\w+", bare.lower()):
+        depth += (word == "(") - (word == ")")
+        if depth == 0 and word in (*WRITING, "select", "values", "table", "from"):
+            return str(word)
+    return ""
 
 
 def check_statement(text: str, dialect: str = "") -> None:
@@ -276,6 +297,11 @@ def check_statement(text: str, dialect: str = "") -> None:
         )
     readings = [text, _ESCAPED.sub("", text)] if dialect in ESCAPING else [text]
     for reading in readings:
+        bare = _TOKEN.sub(_blank, reading).strip()
+        if _WRITES.search(bare) or _verb_after_names(bare) in WRITING:
+            raise GentleError(
+                "only a query that reads is taken, and this one writes: leave that out"
+            )
         depth = 0
         for token in _TOKEN.finditer(reading):
             mark = token["mark"]

@@ -10,43 +10,15 @@ import numpy.typing as npt
 import polars as pl
 
 from gentle.errors import GentleError, is_number, show_value
-from gentle.sources.batches import Batches
-from gentle.sources.source import Chunk, Matrix, Schema, Source
+from gentle.sources.derived import Derived, check_order
+from gentle.sources.source import Chunk, Matrix, Source
 
 
 @dataclass(frozen=True, eq=False)
-class Subset:
+class Subset(Derived):
     """The rows of a source that a mask over its row numbers keeps."""
 
-    source: Source
     keep: npt.NDArray[np.bool_]  # (n,) one truth for each of its rows
-
-    @property
-    def name(self) -> str:
-        return self.source.name
-
-    @property
-    def start(self) -> int:
-        return self.source.start
-
-    @property
-    def replayable(self) -> bool:
-        return self.source.replayable
-
-    @property
-    def seeks(self) -> bool:
-        return self.source.seeks
-
-    @property
-    def divides(self) -> bool:
-        return self.source.divides
-
-    @property
-    def sparse(self) -> bool:
-        return self.source.sparse
-
-    def schema(self) -> Schema:
-        return self.source.schema()
 
     def height(self) -> int:
         return int(self.keep.sum())
@@ -84,11 +56,7 @@ def hold_out(source: Source, share: float, *, shuffle: bool, seed: int) -> tuple
         raise GentleError(
             f"a test share must be a number between 0 and 1, and is {show_value(share)}"
         )
-    if isinstance(source, Batches) and not source.ordered:
-        raise GentleError(
-            "test= needs the rows in the same order each time, and these batches are shuffled: leave that "
-            "out (shuffle=False in a DataLoader), or hold rows out yourself"
-        )
+    check_order(source, "test= needs")
     height = source.height()
     train = height - round(height * share) if 0 < share < 1 else 0
     if not 0 < train < height:

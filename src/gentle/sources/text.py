@@ -116,9 +116,14 @@ class Text:
         before = sum(1 for _ in takewhile(_is_blank, self._lines()))
         reader = csv.reader(counted(), delimiter=self.separator)
         line = 0
-        for row, fields in enumerate(reader):
-            yield Record(row, before + line + 1, fields, quotes)
-            line, quotes = reader.line_num, 0
+        try:
+            for row, fields in enumerate(reader):
+                yield Record(row, before + line + 1, fields, quotes)
+                line, quotes = reader.line_num, 0
+        except csv.Error as error:
+            raise GentleError(
+                f"{self.path} cannot be read as CSV at line {before + line + 1}: {error}"
+            ) from None
 
     def from_header(self) -> Iterator[str]:
         """The lines of a file but for blank ones at its beginning."""
