@@ -37,6 +37,7 @@ MOST_NOISE = 1e6
 GROWTH = 1e6  # times the first loss: by then it is plain that a descent runs away
 FARTHEST = 1e100  # the largest loss that a further step starts from
 RUNAWAY_STEPS = 100
+WIDE = 1e4  # losses from here on are shown with an exponent, so that their column keeps its width
 MOST_POINTS_OF_PATH = 400  # points of the path that are drawn
 TOLERANCE = 1e-3  # standard errors
 
@@ -77,6 +78,11 @@ class Options:
             raise GentleError(f"the noise must be from 0 to {MOST_NOISE:g}, and is {self.noise}")
         if self.schedule not in get_args(textbook.Schedule):
             raise GentleError(f"schedule must be 'constant' or '1/t', and is {self.schedule!r}")
+        if self.schedule != "constant" and self.batch_size is None:
+            raise GentleError(
+                f"the schedule '{self.schedule}' belongs to steps that see some of the rows: add "
+                "--batch-size 64, or leave it out"
+            )
         if not 0 < self.learning_rate < float("inf"):
             raise GentleError(
                 f"the learning rate must be a number above 0, and is {self.learning_rate}"
@@ -344,7 +350,8 @@ class _Lines:
     def __call__(self, step: Step) -> None:
         if step.number != 1 and step.number % self._every:
             return
-        line = f"step {step.number:>5,}   mean squared error {step.loss:>15.10f}"
+        loss = f"{step.loss:15.10f}" if step.loss < WIDE else f"{step.loss:15.9e}"
+        line = f"step {step.number:>5,}   mean squared error {loss}"
         if self._last is not None:
             change = self._last - step.loss
             line += f"   {'fell' if change >= 0 else 'rose'} by {abs(change):.2e}"

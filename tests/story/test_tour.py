@@ -88,7 +88,7 @@ def test_the_loop_shows_itself_and_its_progress(told):
     for word in ("backward()", "no_grad", "learning_rate", "grad.zero_()"):
         assert word in code
     losses = [
-        float(found[1]) for found in map(re.compile(r"error +([\d.]+)").search, lines) if found
+        float(found[1]) for found in map(re.compile(r"error +([\d.e+]+)").search, lines) if found
     ]
     assert len(losses) > 10
     assert losses == sorted(losses, reverse=True)
@@ -216,7 +216,7 @@ def test_a_rate_that_is_too_large_is_shown_to_run_away_and_the_largest_that_is_n
     losses = [
         float(found[1])
         for part in after[: after.index(next(p for p in after if isinstance(p, Text)))]
-        if (found := re.search(r"error +([\d.]+)", getattr(part, "text", "")))
+        if (found := re.search(r"error +([\d.e+]+)", getattr(part, "text", "")))
     ]
     assert losses[-1] > losses[0] or rate == 1e300
     said = next(part.text for part in after if isinstance(part, Text))
@@ -260,6 +260,21 @@ def test_a_descent_goes_on_while_its_type_shows_a_step_and_says_why_it_ends(dtyp
         assert not any(step.stop for step in trace[:-1])
         _, few = textbook.descend(data, target, 0.5, 10)
         assert few[-1].stop == "after 10 iterations, as asked for"
+
+
+def test_a_schedule_without_a_batch_size_is_refused_with_the_way_out():
+    with pytest.raises(GentleError, match="--batch-size"):
+        Options(schedule="1/t")
+
+
+def test_the_progress_of_a_descent_that_runs_away_keeps_its_columns():
+    story = Story()
+    tour(Options(rows=200, learning_rate=1.5), story)
+    lines = [part.text for part in story.parts if getattr(part, "text", "").startswith("step ")]
+    assert (
+        len({line.find("   fell") + line.find("   rose") for line in lines if " by " in line}) == 1
+    )
+    assert any("e+" in line.split("error")[1].split()[0] for line in lines)
 
 
 WRONG = [

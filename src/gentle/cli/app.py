@@ -1,7 +1,7 @@
 """The command `gentle`: which subcommands there are, and how they end.
 
-Exit codes: 0 when all went well, 1 where the output cannot be written, 2 for input that can be fixed,
-130 after Ctrl-C, 141 where the reader of a pipe has gone.
+Exit codes: 0 when all went well, 1 where a descent has not converged or the output cannot be written,
+2 for input that can be fixed, 130 after Ctrl-C, 141 where the reader of a pipe has gone.
 """
 
 from __future__ import annotations
