@@ -279,7 +279,7 @@ def test_small_problems_of_every_kind_have_no_wrong_number(block, tmp_path):
         except AssertionError as error:
             wrong.append((seed, str(error).splitlines()[0]))
     assert not wrong, f"{len(wrong)} of {N_PROBLEMS // BLOCKS}: {wrong[:12]}"
-    assert set(seen) >= {"classical", "HC3", "cluster", "HAC"}
+    assert len(set(seen) - {"refused", "near"}) >= 6
     assert seen.count("refused") < len(seen) / 4
 
 
