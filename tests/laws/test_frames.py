@@ -257,7 +257,7 @@ def rows_of(tensor):
 def test_a_wrong_width_says_how_many_columns_are_needed():
     fit = gentle.fit((X, Y), names=["x", "z"])
     for data in (X[:, :1], [[1.0]], [X[:, :1]], DataLoader(torch.tensor(X[:, :1]))):
-        with pytest.raises(GentleError, match="X has 1 column, and 2 are needed, 'x' and 'z'"):
+        with pytest.raises(GentleError, match="X has 1 column, and 2 are needed, for the names 'x' and 'z'"):
             fit.predict(data)
     with pytest.raises(GentleError, match="X has 2 columns, and 3 are needed"):
         gentle.fit((X, Y), names=["a", "b", "c"])

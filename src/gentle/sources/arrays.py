@@ -47,9 +47,11 @@ class Arrays:
                 "X.reshape(-1, 1) makes one column of a flat array"
             )
         if len(self.names) != (width := self.x.shape[1]):
-            names = f", {listed(self.names)}" if self.names else ""
+            needed = len(self.names)
+            names = f", for the names {listed(self.names)}" if needed else ""
             raise GentleError(
-                f"X has {width:,} column{'s' * (width != 1)}, and {len(self.names):,} are needed{names}"
+                f"X has {width:,} column{'s' * (width != 1)}, and {needed:,} "
+                f"{'is' if needed == 1 else 'are'} needed{names}"
             )
         known = Counter((*self.names, *self.other, *self.labels))
         if twice := sorted(name for name, times in known.items() if times > 1):
