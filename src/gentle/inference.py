@@ -25,7 +25,9 @@ SPAN_TOL = 1e-6  # how far estimates, in standard errors, may leave the span of 
 CONSISTENT_TOL = 1e-10  # how far redundant restrictions may contradict the others, in rounding
 LEVERAGE_TOL = 1e-10  # a leverage this close to one is one: the row's residual is rounding
 MIDPOINTS = 400  # of an integral: as good as exact but for a t near 0
-FIXED = 1e-13  # of the standard errors that it is made of: a smaller one is rounding
+FIXED = (
+    1e-13  # of the terms of a variance that is a difference: what is left below that is rounding
+)
 
 
 def t_values(coef: Floats, std_errors: Floats) -> Floats:
@@ -222,9 +224,9 @@ def contrast(
     estimates = matrix @ coef
     variances = np.sum((matrix @ vcov) * matrix, axis=1)
     std_errors = np.sqrt(np.where(variances >= 0, variances, np.nan))
-    sizes = np.abs(matrix) @ np.sqrt(np.clip(np.diag(vcov), 0, None))
+    terms = np.sum((np.abs(matrix) @ np.abs(vcov)) * np.abs(matrix), axis=1)
     # What has no variance beside its parts, as the equal shares of a column and its copy, is no estimate.
-    std_errors[std_errors <= FIXED * sizes] = np.nan
+    std_errors[variances <= FIXED * terms] = np.nan
     t = t_values(estimates - values, std_errors)
     joint = _joint(matrix, values, coef, vcov, df)
     if np.isnan(std_errors).any():

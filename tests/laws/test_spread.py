@@ -363,7 +363,7 @@ def test_levels_and_means_are_learned_where_the_rows_are(missing, engine):
     )
     assert whole.names == found.names
     np.testing.assert_allclose(numbers(found), numbers(whole), rtol=CLOSE)
-    learning = ["_seen"] + ["_means"] * (missing != "drop")
+    learning = ["_means"] * (missing != "drop") + ["_seen"]
     assert counted.works[: len(learning) + 1] == [(each, 8) for each in (*learning, "_added_up")]
 
 

@@ -40,10 +40,15 @@ def test_kinds_of_errors_are_known_in_any_case(written, kind):
         assert "HC1" in found.summary()
 
 
-@pytest.mark.parametrize("wrong", ["HC4", "robuster", "", 3])
+@pytest.mark.parametrize("wrong", ["HC4", "robuster", ""])
 def test_other_kinds_are_refused_with_those_that_there_are(wrong):
     with pytest.raises(GentleError, match="kind of errors"):
         gentle.fit(FRAME, "y ~ a", errors=wrong)
+
+
+def test_a_kind_that_is_no_string_is_refused():
+    with pytest.raises(GentleError, match="errors must be a string such as 'HC1', not int"):
+        gentle.fit(FRAME, "y ~ a", errors=3)
 
 
 def test_a_list_of_columns_is_one_way_or_two():

@@ -103,9 +103,11 @@ def test_modes_are_those_of_the_umask_or_of_what_was_there(umask, tmp_path):
 
 
 WAITS = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from gentle.files import written, written_folder
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup ignores
+signal.signal(signal.SIGINT, signal.default_int_handler)  # and a shell in what it starts beside itself
 kind, place = sys.argv[1:]
 with (written if kind == "file" else written_folder)(Path(place)) as temporary:
     (temporary if kind == "file" else temporary / "a.png").write_text("half")
