@@ -75,8 +75,11 @@ class Decimals:
 
     @property
     def relative(self) -> Floats:
-        """The spacing at 1 of the numbers a column can hold, (p,): that of float32 or of float64."""
-        single = (self.single >= MIN_SINGLE) & (self.digits <= SINGLE_DIGITS)
+        """The spacing at 1 of the numbers a column can hold, (p,): that of float32 or of float64.
+
+        Whole numbers are exact, also those that float32 has.
+        """
+        single = (self.single >= MIN_SINGLE) & (self.digits <= SINGLE_DIGITS) & (self.places != 0)
         return np.where(single, SINGLE_SPACING, EPSILON)
 
     @property

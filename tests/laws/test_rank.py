@@ -416,3 +416,12 @@ def test_whole_numbers_in_a_mapping_keep_their_type_where_one_is_missing(dtype):
     found = gentle.fit(data, target="y", intercept=False)
     assert not found.coarse
     assert not found.dropped
+
+
+@pytest.mark.parametrize("unit", [1, 8, 2**17])
+def test_whole_numbers_that_float32_has_are_exact(unit):
+    """x + 2 beside x, without an intercept, is no rounding of x, however round the numbers are."""
+    rng = np.random.default_rng(17)
+    x = unit * rng.integers(97 * 10**6 // unit, 103 * 10**6 // unit, size=14).astype(float)
+    found = gentle.fit((np.column_stack([x, x + 2]), rng.normal(size=14)), intercept=False)
+    assert not found.dropped
