@@ -94,7 +94,7 @@ class Estimate:
 
     @property
     def in_se(self) -> float:
-        """The distance in yardsticks; nan where those are relative sizes or it is not certified."""
+        """The distance in standard errors, or scales of a ridge; nan if relative or not certified."""
         return self.within if self.unit != "relative" and self.certified else float("nan")
 
 
